@@ -1,0 +1,1 @@
+"""Running and reading the pipeline as a whole. Never imports torch."""

@@ -1,0 +1,40 @@
+"""Unfreeze and fit everything, discriminatively: `python -m stages fit_unfrozen RECIPE`."""
+
+from stages.paths import Paths
+from stages.rates import unfrozen_lrs
+from stages.sections import TrainingParams
+from thaw.params.base import params
+from thaw.params.fit import Fit
+
+
+@params
+class Params(TrainingParams):
+    """The sections that this stage reads."""
+
+    fit_unfrozen: Fit
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Write the final model, its histories, metrics, and predictions on the held-out items."""
+    suggestion = paths.result("lr_unfrozen", "suggestion.json")
+    frozen_metrics = paths.result("fit_frozen", "metrics.json")
+    plan = params.fit_unfrozen
+    lrs = unfrozen_lrs(plan.lr, suggestion, frozen_metrics)
+
+    from stages.training import (
+        fit_phase,
+        open_training,
+        unfrozen_phase,
+        write_model,
+        write_predictions,
+    )
+    from thaw.model import load_weights
+
+    training = open_training(params, paths, "fit_unfrozen")
+    load_weights(paths.frozen, training.network)
+    phase = unfrozen_phase(training, plan.batch_size)
+    inputs = [paths.frozen, suggestion, frozen_metrics]
+    checkpoint = fit_phase(training, phase, plan, lrs, inputs)
+    write_predictions(training, phase)
+    write_model(training)
+    checkpoint.delete()

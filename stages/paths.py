@@ -1,0 +1,76 @@
+"""The file contract: every path that a stage reads or writes, by recipe."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRATCH = Path(".thaw")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Files of one recipe, relative to the project's root."""
+
+    recipe: str
+
+    @property
+    def archive(self) -> Path:
+        """Folder with the archive as it was downloaded, one file."""
+        return Path("data", self.recipe, "archive")
+
+    @property
+    def raw(self) -> Path:
+        """Folder with the unpacked archive."""
+        return Path("data", self.recipe, "raw")
+
+    @property
+    def items(self) -> Path:
+        """The items table: a row per item with path, label, target and split."""
+        return Path("data", self.recipe, "items.parquet")
+
+    @property
+    def vocab(self) -> Path:
+        """The vocabulary: a JSON list of class names in the order of the targets."""
+        return Path("data", self.recipe, "vocab.json")
+
+    @property
+    def packed(self) -> Path:
+        """The decoded images, uint8 RGB, one after the other."""
+        return Path("data", self.recipe, "packed.bin")
+
+    @property
+    def packed_index(self) -> Path:
+        """Where each image lies in `packed`, and its shape."""
+        return Path("data", self.recipe, "packed.parquet")
+
+    @property
+    def pretrained(self) -> Path:
+        """The body's weights before training."""
+        return Path("models", self.recipe, "pretrained.safetensors")
+
+    @property
+    def frozen(self) -> Path:
+        """The model after the frozen fit."""
+        return Path("models", self.recipe, "frozen.safetensors")
+
+    @property
+    def model(self) -> Path:
+        """The final model's weights."""
+        return Path("models", self.recipe, "model.safetensors")
+
+    @property
+    def model_json(self) -> Path:
+        """All that is needed to build and feed the final model, beside its weights."""
+        return Path("models", self.recipe, "model.json")
+
+    @property
+    def predictions(self) -> Path:
+        """The final model's outputs on every held-out item."""
+        return Path("results", self.recipe, "predictions.parquet")
+
+    def result(self, stage: str, name: str) -> Path:
+        """A file `name` in the results folder of `stage`."""
+        return Path("results", self.recipe, stage, name)
+
+    def resume(self, stage: str) -> Path:
+        """Scratch folder for the resume checkpoints of `stage`."""
+        return SCRATCH / "resume" / self.recipe / stage

@@ -1,0 +1,300 @@
+"""What the four training stages have in common: opening the data and the model."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from thaw.pack import open_packed
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from stages.key import content_key, loaded_modules
+from stages.paths import SCRATCH, Paths
+from stages.sections import TrainingParams
+from stages.tables import write_fit_metrics, write_history
+from thaw.batches import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Batches,
+    FeatureBatches,
+    ImageBatches,
+    Images,
+)
+from thaw.features import FeatureCache, compute_features
+from thaw.files import read_json, write_json, write_parquet
+from thaw.fit import History, Setting, fit, predict, validate
+from thaw.items import read_items
+from thaw.lr_curve import Curve
+from thaw.lr_test import lr_range_test
+from thaw.model import (
+    Network,
+    build_network,
+    freeze,
+    parameter_groups,
+    save_weights,
+    training_mode,
+    unfreeze,
+)
+from thaw.params.fit import Fit
+from thaw.params.lr_test import LRTest
+from thaw.params.model import Precision
+from thaw.precision import choose_precision, keep_depthwise_fp32
+from thaw.resume import Checkpoint
+
+# All that cached features depend on, apart from settings and files.
+FEATURE_MODULES = [
+    f"thaw.{name}"
+    for name in ("augment", "batches", "body", "features", "model", "pack", "precision")
+]
+
+
+@dataclass(frozen=True)
+class Training:
+    """An opened recipe: data and model in place, threads and device chosen."""
+
+    params: TrainingParams
+    paths: Paths
+    stage: str
+    device: torch.device
+    precision: Precision
+    vocab: list[str]
+    valid_paths: list[str]
+    training: Images
+    validation: Images
+    network: Network
+
+    def image_batches(self, batch_size: int) -> ImageBatches:
+        """Batches of live augmented images."""
+        return ImageBatches(
+            self.training, self.validation, batch_size, self.params.seed, self.stage
+        )
+
+    def resume_key(self, inputs: list[Path], lrs: list[float]) -> str:
+        """Hash everything that this stage's result depends on."""
+        values = vars(self.params) | {
+            "lrs": lrs,
+            "torch": str(torch.__version__),
+            "device": self.device.type,
+            "resolved_precision": self.precision,
+        }
+        return content_key(values, [*data_files(self.paths), *inputs], loaded_modules())
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a fit or an LR test of one phase works on.
+
+    Attributes:
+        model: the part of the network that batches go through.
+        batches: its inputs and targets.
+        groups: parameters from early to late.
+        training_mode: puts `model` into the phase's training mode.
+    """
+
+    model: nn.Module
+    batches: Batches
+    groups: list[list[nn.Parameter]]
+    training_mode: Callable[[nn.Module], object]
+
+
+def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
+    """Set threads, choose device and precision, open the data, build the model.
+
+    The model has its random initial weights; the stage loads what it starts from.
+    """
+    set_up_torch(params.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = choose_precision(params.precision, device)
+    vocab = read_json(paths.vocab)
+    packed = open_packed(paths.packed, paths.packed_index)
+    items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    images = {
+        split: Images(
+            packed,
+            torch.from_numpy(part.rows),
+            torch.from_numpy(part.targets),
+            params.augment,
+            device,
+        )
+        for split, part in items.items()
+    }
+    network = build_network(params.model, len(vocab), params.seed).to(device)
+    if precision == "bf16" and device.type == "cpu":
+        keep_depthwise_fp32(network)
+    return Training(
+        params=params,
+        paths=paths,
+        stage=stage,
+        device=device,
+        precision=precision,
+        vocab=vocab,
+        valid_paths=items["valid"].paths,
+        training=images["train"],
+        validation=images["valid"],
+        network=network,
+    )
+
+
+def set_up_torch(threads: int) -> None:
+    """Make sums come out the same each time: fixed threads, deterministic algorithms."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def frozen_phase(training: Training, batch_size: int) -> Phase:
+    """Freeze the body; work on its cached features where they cannot change."""
+    network, train_bn = training.network, training.params.model.train_bn
+    freeze(network, train_bn)
+    groups = parameter_groups(network)
+    if not training.params.augment.views:
+        batches = training.image_batches(batch_size)
+        return Phase(network, batches, groups, lambda m: training_mode(m, train_bn, frozen=True))
+    features = feature_batches(training, batch_size)
+    return Phase(network.head, features, [[], [], groups[-1]], lambda m: m.train())
+
+
+def unfrozen_phase(training: Training, batch_size: int) -> Phase:
+    """Let everything train, on live images."""
+    network, train_bn = training.network, training.params.model.train_bn
+    unfreeze(network)
+    return Phase(
+        network,
+        training.image_batches(batch_size),
+        parameter_groups(network),
+        lambda m: training_mode(m, train_bn, frozen=False),
+    )
+
+
+def feature_batches(training: Training, batch_size: int) -> FeatureBatches:
+    """Look up, or compute, the frozen body's features of every cached view."""
+    params, network, device = training.params, training.network, training.device
+    cache = FeatureCache(SCRATCH / "features", feature_key(training))
+
+    def features(name: str, images: Images, label: str) -> torch.Tensor:
+        view = images.plain() if name == "valid" else images.random(params.seed, "views", name)
+        return cache.get(
+            name, lambda: compute_features(network, images, view, training.precision, label)
+        ).to(device)
+
+    count = params.augment.views
+    return FeatureBatches(
+        views=[
+            features(f"view{v:03}", training.training, f"features of view {v + 1}/{count}")
+            for v in range(count)
+        ],
+        targets=training.training.targets.to(device),
+        valid_features=features("valid", training.validation, "validation features"),
+        valid_targets=training.validation.targets.to(device),
+        batch_size=batch_size,
+        seed=params.seed,
+        stage=training.stage,
+    )
+
+
+def feature_key(training: Training) -> str:
+    """Hash what the frozen body's features depend on; the head and the stage are not part of it."""
+    params = training.params
+    augment = {name: value for name, value in vars(params.augment).items() if name != "views"}
+    values = {
+        "seed": params.seed,
+        "threads": params.threads,
+        "arch": params.model.arch,
+        "channels": params.model.channels,
+        "augment": augment,
+        "torch": str(torch.__version__),
+        "device": training.device.type,
+        "precision": training.precision,
+    }
+    files = [*data_files(training.paths), training.paths.pretrained]
+    return content_key(values, files, FEATURE_MODULES)
+
+
+def data_files(paths: Paths) -> list[Path]:
+    """Return the files that say what is trained on."""
+    bad = paths.result("pack", "bad.csv")
+    return [paths.packed, paths.packed_index, paths.items, paths.vocab, bad]
+
+
+def test_phase(training: Training, phase: Phase, plan: LRTest) -> Curve:
+    """Run the LR test on a phase."""
+    return lr_range_test(
+        phase.model,
+        phase.batches,
+        plan,
+        stage=training.stage,
+        seed=training.params.seed,
+        groups=phase.groups,
+        loss=cross_entropy,
+        precision=training.precision,
+        device=training.device,
+        training_mode=phase.training_mode,
+    )
+
+
+def fit_phase(
+    training: Training, phase: Phase, plan: Fit, lrs: list[float], inputs: list[Path]
+) -> Checkpoint:
+    """Fit a phase, resuming where a killed run stopped, and write its histories and metrics.
+
+    Returns:
+        The checkpoint, to be deleted once the model is written as well.
+    """
+    paths, stage = training.paths, training.stage
+    setting = Setting(
+        stage=stage,
+        seed=training.params.seed,
+        plan=plan,
+        lrs=lrs,
+        groups=phase.groups,
+        loss=cross_entropy,
+        precision=training.precision,
+        device=training.device,
+        training_mode=phase.training_mode,
+    )
+    checkpoint = Checkpoint(paths.resume(stage), training.resume_key(inputs, lrs))
+
+    def write(history: History) -> None:
+        write_history(history, plan, paths, stage)
+
+    history = fit(phase.model, phase.batches, setting, checkpoint, write)
+    write(history)
+    last = history.epochs[-1] if history.epochs else validate(phase.model, phase.batches, setting)
+    write_fit_metrics(last, lrs, phase.batches.items, paths, stage)
+    return checkpoint
+
+
+def write_predictions(training: Training, phase: Phase) -> None:
+    """Write the final outputs on every held-out item, so that nothing later needs the model."""
+    logits, targets = predict(
+        phase.model, phase.batches.valid(), training.precision, training.device
+    )
+    table = pd.DataFrame(
+        {
+            "path": training.valid_paths,
+            "split": "valid",
+            "label": [training.vocab[target] for target in targets.tolist()],
+            "target": targets.cpu().numpy(),
+            "logits": list(logits.cpu().numpy()),
+        }
+    )
+    write_parquet(training.paths.predictions, table)
+
+
+def write_model(training: Training) -> None:
+    """Write the final weights, and beside them all that is needed to build and feed the model."""
+    params = training.params
+    description = {
+        "model": asdict(params.model),
+        "vocab": training.vocab,
+        "image_side": params.augment.image_side,
+        "resize": params.augment.resize,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+    }
+    write_json(training.paths.model_json, description)
+    save_weights(training.paths.model, training.network)

@@ -1,0 +1,64 @@
+"""Bring the body's weights into one form: `python -m stages weights RECIPE`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.paths import SCRATCH, Paths
+from thaw.params.base import params
+from thaw.params.download import Download
+from thaw.params.model import Model
+from thaw.params.weights import Weights, is_recipe_model
+
+
+@params
+class Params:
+    """The sections that this stage reads."""
+
+    seed: Annotated[int, Field(ge=0)]
+    model: Model
+    weights: Weights
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Write the body's weights, verified, as safetensors with torchvision's names."""
+    from thaw.body import adapt_first_convolution, build_body, input_channels
+    from thaw.model import save_weights
+    from thaw.randomness import seeded
+    from thaw.weights import load_body, read_state, state_channels
+
+    arch, source = params.model.arch, params.weights.source
+    with seeded(params.seed, "weights", "body"):
+        if source == "none":
+            body = build_body(arch, params.model.channels)
+        else:
+            state = read_state(local_file(source, arch, paths))
+            body = build_body(arch, state_channels(state))
+            load_body(body, state, source)
+    if input_channels(body) != params.model.channels:
+        adapt_first_convolution(body, params.model.channels)
+    save_weights(paths.pretrained, body)
+
+
+def local_file(source: str, arch: str, paths: Paths) -> Path:
+    """Return the verified local file of a source, fetched first if it has an address."""
+    from thaw.weights import check_hash_in_name, torchvision_address
+
+    if is_recipe_model(source):
+        return Path(source)
+    if source.startswith("torchvision:"):
+        source = torchvision_address(arch, source.removeprefix("torchvision:"))
+    path = Path(source).expanduser()
+    if source.startswith(("http://", "https://", "file://")):
+        from thaw.fetch import fetch
+
+        path = fetch(
+            Download(url=source),
+            SCRATCH / "weights" / paths.recipe,
+            key=f"recipes.{paths.recipe}.weights",
+            mirror=os.environ.get("THAW_MIRROR"),
+        )
+    check_hash_in_name(path)
+    return path

@@ -1,0 +1,182 @@
+"""Where batches come from: live augmented images, or features computed once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thaw.augment import View, plain_view, random_view, render
+from thaw.pack import Packed
+from thaw.params.augment import Augment
+from thaw.randomness import generator
+
+# ImageNet's, per channel in [0, 1]: what torchvision's weights were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Batches(Protocol):
+    """Batches of (inputs, targets) on the training device."""
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield an epoch of shuffled training batches, the same for the same epoch."""
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the validation items in order."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some packed images and their targets.
+
+    Attributes:
+        packed: the packed file.
+        rows: int64 [n], their positions in it.
+        targets: int64 [n].
+        augment: the recipe's section.
+        device: where pixels become floats.
+    """
+
+    packed: Packed
+    rows: Tensor
+    targets: Tensor
+    augment: Augment
+    device: torch.device
+
+    @cached_property
+    def shapes(self) -> Tensor:
+        """Height and width of each image, int64 [n, 2]."""
+        index = self.rows.numpy()
+        return torch.from_numpy(
+            np.stack([self.packed.heights[index], self.packed.widths[index]], 1).astype(np.int64)
+        )
+
+    def plain(self) -> View:
+        """How validation sees these images."""
+        return plain_view(self.shapes, self.augment)
+
+    def random(self, seed: int, *purpose: str | int) -> View:
+        """An augmented view of these images for one purpose."""
+        return random_view(self.shapes, self.augment, generator(seed, *purpose))
+
+    def render(self, positions: Tensor, view: View) -> Tensor:
+        """Return the images at `positions`, int64 [b], as float [b, c, h, w] seen through `view`.
+
+        Args:
+            positions: into `rows`.
+            view: of all of `rows`.
+        """
+        shapes = self.shapes[positions]
+        height, width = (int(side) for side in shapes.amax(0))
+        canvas = torch.zeros(len(positions), height, width, 3, dtype=torch.uint8)
+        for place, row in zip(canvas.numpy(), self.rows[positions].tolist(), strict=True):
+            image = self.packed.image(row)
+            place[: image.shape[0], : image.shape[1]] = image
+        return render(
+            canvas.to(self.device),
+            shapes,
+            view.rows(positions),
+            self.augment.height_width,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+        )
+
+
+@dataclass(frozen=True)
+class ImageBatches:
+    """Every epoch a fresh augmented view of every training image."""
+
+    training: Images
+    validation: Images
+    batch_size: int
+    seed: int
+    stage: str
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+        return len(self.training.rows)
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images float [b, c, h, w] and targets int64 [b]."""
+        view = self.training.random(self.seed, self.stage, epoch, "augment")
+        order = torch.randperm(
+            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
+        )
+        for positions in chunks(order, self.batch_size):
+            yield (
+                self.training.render(positions, view),
+                self.training.targets[positions].to(self.training.device),
+            )
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images float [b, c, h, w] and targets int64 [b]."""
+        view = self.validation.plain()
+        for positions in torch.arange(len(self.validation.rows)).split(self.batch_size):
+            yield (
+                self.validation.render(positions, view),
+                self.validation.targets[positions].to(self.validation.device),
+            )
+
+
+@dataclass(frozen=True)
+class FeatureBatches:
+    """A frozen body's pooled features, one view of the training images an epoch.
+
+    Attributes:
+        views: float [n, features] each.
+        targets: int64 [n].
+        valid_features: float [m, features].
+        valid_targets: int64 [m].
+    """
+
+    views: Sequence[Tensor]
+    targets: Tensor
+    valid_features: Tensor
+    valid_targets: Tensor
+    batch_size: int
+    seed: int
+    stage: str
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+        return len(self.targets)
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features float [b, features] and targets int64 [b]."""
+        features = self.views[epoch % len(self.views)]
+        order = torch.randperm(
+            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
+        )
+        for positions in chunks(order, self.batch_size):
+            where = positions.to(features.device)
+            yield features[where], self.targets[where]
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all validation features at once."""
+        yield self.valid_features, self.valid_targets
+
+
+def chunks(order: Tensor, length: int) -> list[Tensor]:
+    """Cut an order into batches; a last batch of one joins its neighbour.
+
+    No item is dropped, and a batch norm never sees a single item (unless there is no other).
+    """
+    parts = list(order.split(length))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def steps_per_epoch(items: int, batch_size: int) -> int:
+    """Return how many batches `chunks` makes of an epoch."""
+    return len(chunks(torch.arange(items), batch_size))

@@ -1,0 +1,204 @@
+"""Pack decoded images into one file that is read by memory map."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from thaw.errors import UserError
+from thaw.files import replacing, require_free_space, write_csv, write_parquet
+from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_image
+from thaw.params.base import some_of
+from thaw.params.data import Data
+from thaw.progress import track
+
+INDEX_TYPES = {
+    "path": "str", "offset": "int64", "height": "int32", "width": "int32",
+    "source_height": "int32", "source_width": "int32",
+}  # fmt: skip
+# Headers read to guess the packed file's length.
+SAMPLED_HEADERS = 200
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Packed images, opened read-only.
+
+    Attributes:
+        paths: relative to ``data.folder``, sorted.
+        heights, widths: int64 [images], in pixels, as packed.
+        source_heights, source_widths: int64 [images], in pixels, as in the files, upright.
+        offsets: int64 [images], where each image begins in `pixels`.
+        pixels: the whole file as a read-only memory map, uint8 [bytes].
+    """
+
+    paths: list[str]
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    source_heights: NDArray[np.int64]
+    source_widths: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    pixels: Pixels
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    def image(self, i: int) -> Pixels:
+        """Return image `i` as a read-only view, uint8 RGB [height, width, 3]; nothing is copied."""
+        height, width, begin = self.heights[i], self.widths[i], self.offsets[i]
+        return self.pixels[begin : begin + height * width * 3].reshape(height, width, 3)
+
+    def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """Find images by path.
+
+        Returns:
+            int64 [paths]: the number of each image here, -1 if it is not packed (bad.csv).
+        """
+        number = {path: i for i, path in enumerate(self.paths)}
+        return np.array([number.get(path, -1) for path in paths], np.int64)
+
+
+def open_packed(packed: Path, packed_index: Path) -> Packed:
+    """Open packed images for reading.
+
+    Args:
+        packed: the file with the pixels.
+        packed_index: the table of what lies where in it.
+
+    Raises:
+        UserError: the files are missing or do not belong together.
+    """
+    for file in (packed, packed_index):
+        if not file.is_file():
+            raise UserError(f"{file} is missing. Run the stage pack, or `dvc repro`.")
+    index = pd.read_parquet(packed_index)
+    columns = {name: index[name].to_numpy(np.int64) for name in INDEX_TYPES if name != "path"}
+    expected = int((columns["height"] * columns["width"] * 3).sum())
+    if packed.stat().st_size != expected:
+        raise UserError(
+            f"{packed} has {packed.stat().st_size} bytes where {packed_index} tells of {expected}. "
+            "Run the stage pack again."
+        )
+    return Packed(
+        paths=index["path"].tolist(),
+        heights=columns["height"],
+        widths=columns["width"],
+        source_heights=columns["source_height"],
+        source_widths=columns["source_width"],
+        offsets=columns["offset"],
+        # The plain array class: slicing np.memmap itself is ten times slower.
+        pixels=np.memmap(packed, np.uint8, mode="r").view(np.ndarray),
+    )
+
+
+def pack_images(
+    folder: Path,
+    data: Data,
+    packed: Path,
+    packed_index: Path,
+    bad_csv: Path,
+    workers: int | None = None,
+) -> dict[str, int]:
+    """Decode every image below a folder once and write the pixels into one file.
+
+    The files do not depend on the number of workers. At most a few images per worker are in
+    memory.
+
+    Args:
+        folder: where the images are.
+        data: short side, and the share of images that may be bad.
+        packed: to be written: uint8 RGB, row by row, image after image in the order of the paths.
+        packed_index: to be written: path, offset in bytes, height, width, source_height,
+            source_width of each image.
+        bad_csv: to be written: path and error of each file that cannot be decoded.
+        workers: decoding threads; None for one a core.
+
+    Returns:
+        Numbers of images, of bad files, of bytes, and the range of the source's sides in pixels.
+
+    Raises:
+        UserError: too many bad files (`bad_csv` is written all the same), no good one, no images,
+            or too little space on the disk.
+    """
+    paths = list_images(folder)
+    need = _estimate(folder, paths, data.presize)
+    require_free_space(packed.parent, need, f"packing {len(paths)} images")
+    rows: list[tuple[str, int, int, int, int, int]] = []
+    bad: list[tuple[str, str]] = []
+    offset = 0
+    with replacing(packed) as part:
+        with part.open("wb") as file:
+            decoded = _decode_in_order(folder, paths, data.presize, workers or _cores())
+            for path, image in zip(paths, track(decoded, len(paths), "pack"), strict=True):
+                if isinstance(image, BadImageError):
+                    bad.append((path, str(image)))
+                    continue
+                height, width, _ = image.pixels.shape
+                rows.append((path, offset, height, width, image.source_height, image.source_width))
+                offset += file.write(image.pixels.data)
+        write_csv(bad_csv, pd.DataFrame(bad, columns=["path", "error"]))
+        _refuse_bad(bad, len(paths), data.max_bad, bad_csv)
+    index = pd.DataFrame(rows, columns=list(INDEX_TYPES)).astype(INDEX_TYPES)
+    write_parquet(packed_index, index)
+    return {
+        "images": len(index),
+        "bad": len(bad),
+        "bytes": offset,
+        "source_height/min": int(index["source_height"].min()),
+        "source_height/max": int(index["source_height"].max()),
+        "source_width/min": int(index["source_width"].min()),
+        "source_width/max": int(index["source_width"].max()),
+    }
+
+
+def _decode_in_order(
+    folder: Path, paths: list[str], presize: int, workers: int
+) -> Iterator[Decoded | BadImageError]:
+    """Decode on threads (Pillow works outside of the interpreter's lock), a few images ahead."""
+    waiting: deque[Future[Decoded | BadImageError]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for path in paths:
+            waiting.append(pool.submit(_try_reading, folder / path, presize))
+            if len(waiting) >= 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _try_reading(path: Path, presize: int) -> Decoded | BadImageError:
+    try:
+        return read_image(path, presize)
+    except BadImageError as error:
+        return error
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+def _estimate(folder: Path, paths: list[str], presize: int) -> int:
+    """Guess the packed file's length from the headers of some of the images."""
+    sample = paths[:: -(-len(paths) // SAMPLED_HEADERS)]
+    total = sum(packed_bytes(folder / path, presize) for path in sample)
+    return int(1.05 * total * len(paths) / len(sample))
+
+
+def _refuse_bad(bad: list[tuple[str, str]], count: int, max_bad: float, bad_csv: Path) -> None:
+    if len(bad) <= max_bad * count and len(bad) < count:
+        return
+    raise UserError(
+        f"data.max_bad: {len(bad)} of {count} images cannot be decoded, more than the share of "
+        f"{max_bad:g} that may: {some_of(f'{path} ({error})' for path, error in bad)}. All are in "
+        f"{bad_csv}. Mend or delete them, or raise data.max_bad."
+    )

@@ -1,0 +1,218 @@
+"""Parameters of the `split` stage: what an image's label is, and which images are held out."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from thaw.params.base import params, some_of
+
+# Columns of the items table that Thaw writes itself.
+OWN_COLUMNS = ("path", "label", "target", "split")
+
+
+@params
+class RegexLabel:
+    r"""The label is in the file's name.
+
+    Attributes:
+        rule: ``regex``.
+        pattern: searched in the file's name (not its folders). Group 1 is the label, as in
+            ``(.+)_\d+\.jpg$``; if groups have names, the name of the one that matched is, as in
+            ``(?P<cat>^[A-Z])|(?P<dog>^[a-z])``.
+    """
+
+    rule: Literal["regex"]
+    pattern: str
+
+    def __post_init__(self) -> None:
+        """Refuse a pattern that does not compile or cannot give a label."""
+        if compiled(self.pattern, "pattern").groups == 0:
+            raise ValueError(
+                f"pattern '{self.pattern}' has no group. Put round brackets around the label."
+            )
+
+
+@params
+class FolderLabel:
+    """The label is the name of the image's folder."""
+
+    rule: Literal["folder"]
+
+
+@params
+class CsvLabel:
+    """The label is in a CSV with a header; its other columns go into the items table.
+
+    Attributes:
+        rule: ``csv``.
+        file: the CSV inside the archive.
+        path: the column that names the image, relative to ``data.folder``.
+        column: the column with the label.
+        delimiter: what separates the columns.
+        prefix: put before each name in `path`, such as ``train/``.
+        suffix: put after it, such as ``.jpg``.
+    """
+
+    rule: Literal["csv"]
+    file: str
+    path: str
+    column: str
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    prefix: str = ""
+    suffix: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse one column in two roles."""
+        if self.path == self.column:
+            raise ValueError(f"path and column are both '{self.path}'. Name two columns.")
+
+
+@params
+class RandomSplit:
+    """Hold out a random share of the images, the same for the same seed and names.
+
+    Attributes:
+        rule: ``random``.
+        valid: the share that is held out.
+        stratify: hold out the same share of each class.
+    """
+
+    rule: Literal["random"]
+    valid: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    stratify: bool = False
+
+
+@params
+class ColumnSplit:
+    """Hold out the images that a column marks.
+
+    Attributes:
+        rule: ``column``.
+        column: a column of the CSV or of `columns`, or ``folder``.
+        valid: the values that mark a held-out image; null: true, yes, t, y and numbers but 0.
+    """
+
+    rule: Literal["column"]
+    column: str
+    valid: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+@params
+class FolderSplit:
+    """The first folder below ``data.folder`` says it; images in other ones are left out.
+
+    Attributes:
+        rule: ``folder``.
+        train: the folder with training images.
+        valid: the folder with held-out ones.
+    """
+
+    rule: Literal["folder"]
+    train: str = "train"
+    valid: str = "valid"
+
+    def __post_init__(self) -> None:
+        """Refuse one folder for both, and paths."""
+        if self.train == self.valid:
+            raise ValueError(f"train and valid are both '{self.train}'. Name two folders.")
+        if deep := [name for name in (self.train, self.valid) if "/" in name or not name]:
+            raise ValueError(
+                f"'{deep[0]}' must be the name of one folder. Set data.folder to the folder that "
+                "holds both."
+            )
+
+
+@params
+class GroupSplit:
+    """Hold out whole groups, such as persons; no group is ever on both sides.
+
+    Attributes:
+        rule: ``group``.
+        column: a column of the CSV or of `columns`, or ``folder``.
+        valid: the groups that are held out.
+    """
+
+    rule: Literal["group"]
+    column: str
+    valid: Annotated[list[str], Field(min_length=1)]
+
+
+@params
+class FoldsSplit:
+    """Cut the images into folds of nearly the same number, and hold one out.
+
+    Attributes:
+        rule: ``folds``.
+        of: ``random``; ``stratified``: each class by itself; ``group``: whole groups.
+        folds: how many.
+        fold: the one that is held out, from 0.
+        column: for ``group``: a column of the CSV or of `columns`, or ``folder``.
+    """
+
+    rule: Literal["folds"]
+    of: Literal["random", "stratified", "group"]
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=0)] = 0
+    column: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a fold that does not exist, and a column without groups or the reverse."""
+        if self.fold >= self.folds:
+            raise ValueError(
+                f"fold {self.fold} does not exist: {self.folds} folds are 0 to {self.folds - 1}."
+            )
+        if (self.of == "group") != (self.column is not None):
+            raise ValueError(
+                "column is for `of: group`: give both or neither "
+                f"(of: {self.of}, column: {self.column or 'null'})."
+            )
+
+
+LabelRule = RegexLabel | FolderLabel | CsvLabel
+SplitRule = RandomSplit | ColumnSplit | FolderSplit | GroupSplit | FoldsSplit
+
+
+@params
+class Split:
+    r"""Labels, classes and the held-out images.
+
+    Attributes:
+        label: where an image's label is.
+        by: which images are held out.
+        classes: the classes in the order of the targets; a label that is not among them is
+            refused. null: the labels found, sorted.
+        columns: a regular expression whose named groups, searched in the path relative to
+            ``data.folder``, become columns of the items table, as in ``^(?P<person>\d+)/``.
+    """
+
+    label: Annotated[LabelRule, Field(discriminator="rule")]
+    by: Annotated[SplitRule, Field(discriminator="rule")]
+    classes: Annotated[list[str], Field(min_length=2)] | None = None
+    columns: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse classes listed twice and columns without names or with Thaw's own."""
+        classes = self.classes or []
+        if twice := sorted({name for name in classes if classes.count(name) > 1}):
+            raise ValueError(f"classes lists {some_of(twice)} twice. Leave one of each.")
+        if self.columns is not None:
+            names = list(compiled(self.columns, "columns").groupindex)
+            if not names:
+                raise ValueError(
+                    f"columns '{self.columns}' has no named group. Write (?P<name>...)."
+                )
+            if own := [name for name in names if name in OWN_COLUMNS]:
+                raise ValueError(f"columns must not be called {some_of(own)}. Rename the groups.")
+
+
+def compiled(pattern: str, key: str) -> re.Pattern[str]:
+    """Compile a regular expression.
+
+    Raises:
+        ValueError: it is not one; `key` names the parameter.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{key} '{pattern}' is not a regular expression: {error}.") from None
