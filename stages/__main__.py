@@ -1,4 +1,7 @@
-"""Run one stage of one recipe: `python -m stages fit_frozen pets_sample`."""
+"""Run one stage of one recipe: `python -m stages fit_frozen pets_sample`.
+
+`python -m stages check` looks for mistakes in all recipes at once and runs nothing.
+"""
 
 import argparse
 import importlib
@@ -7,7 +10,7 @@ import sys
 import time
 
 from stages.paths import Paths
-from stages.recipe import read_params
+from stages.recipe import check_sections, read_params, read_recipes
 from stages.timing import write_timing
 from thaw.errors import UserError
 
@@ -18,26 +21,38 @@ STAGES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a stage; return the exit code: 0, or 1 after a message for the user."""
+    """Run a stage, or check all recipes; return the exit code.
+
+    Returns:
+        0; 1 after a message about something that the user can mend; 130 when interrupted.
+    """
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("recipe", help="a name under recipes: in params.yaml")
+    parser.add_argument(
+        "stage", choices=[*STAGES, "check"], metavar="stage", help=", ".join(STAGES)
+    )
+    parser.add_argument("recipe", nargs="?", help="a name under recipes: in params.yaml")
     chosen = parser.parse_args(arguments)
+    if chosen.stage != "check" and chosen.recipe is None:
+        parser.error(f"which recipe? python -m stages {chosen.stage} RECIPE")
+    name = " ".join(word for word in (chosen.stage, chosen.recipe) if word)
     try:
-        run(chosen.stage, chosen.recipe)
+        if chosen.stage == "check":
+            check()
+        else:
+            run(chosen.stage, chosen.recipe)
     except UserError as error:
-        print(f"{chosen.stage} {chosen.recipe}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
         missing = error.filename or str(error)
         print(
-            f"{chosen.stage} {chosen.recipe}: {missing} is missing. Let DVC make what this stage "
-            f"needs first: dvc repro {chosen.stage}@{chosen.recipe}",
+            f"{name}: {missing} is missing. Let DVC make what this stage needs first: "
+            f"dvc repro {chosen.stage}@{chosen.recipe}",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print(f"{chosen.stage} {chosen.recipe}: interrupted.", file=sys.stderr)
+        print(f"{name}: interrupted.", file=sys.stderr)
         return 130
     return 0
 
@@ -49,6 +64,26 @@ def run(stage: str, recipe: str) -> None:
     started = time.perf_counter()
     rates = module.run(params, Paths(recipe)) or {}
     write_timing(stage, recipe, time.perf_counter() - started, rates)
+
+
+def check() -> None:
+    """Read every section of every recipe as its stages will.
+
+    Raises:
+        UserError: all problems of all recipes.
+    """
+    problems = []
+    recipes = read_recipes()
+    for recipe, values in recipes.items():
+        for stage in STAGES:
+            try:
+                check_sections(recipe, values)
+                read_params(recipe, importlib.import_module(f"stages.{stage}").Params)
+            except UserError as error:
+                problems += str(error).splitlines()
+    if problems:
+        raise UserError("\n".join(["", *dict.fromkeys(problems)]))
+    print(f"{len(recipes)} recipes checked: {', '.join(recipes)}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,24 @@
-"""How long stages took: beside the outputs, never one of them."""
+"""How long stages took: beside the outputs, never one of them.
 
+A timing carries a hash of the parameters and of the results that it belongs to, and counts only
+as long as both are still the same.
+"""
+
+import hashlib
+import importlib
+import json
+from dataclasses import fields
 from pathlib import Path
 
 from stages.paths import Paths
-from thaw.files import write_json
+from stages.recipe import read_recipes
+from thaw.files import file_sha256, read_json, write_json
+
+NAME = "timing.json"
 
 
 def write_timing(stage: str, recipe: str, seconds: float, rates: dict[str, float]) -> None:
-    """Note a stage's duration and rates with the key of what it was given.
+    """Note a stage's duration.
 
     Args:
         stage: the stage's name.
@@ -15,10 +26,27 @@ def write_timing(stage: str, recipe: str, seconds: float, rates: dict[str, float
         seconds: wall time.
         rates: such as images_per_second.
     """
-    path = timing_path(stage, recipe)
-    write_json(path, {"seconds": round(seconds, 3)} | rates)
+    path = Paths(recipe).result(stage, NAME)
+    key = timing_key(stage, recipe)
+    write_json(path, {"key": key, "seconds": round(seconds, 3)} | rates)
 
 
-def timing_path(stage: str, recipe: str) -> Path:
-    """Return the ignored file that holds a stage's timing."""
-    return Paths(recipe).result(stage, "timing.json")
+def stage_seconds(recipe: str) -> float:
+    """Add up the durations of a recipe's stages, as far as they belong to the present results."""
+    total = 0.0
+    for path in sorted(Path("results", recipe).glob(f"*/{NAME}")):
+        timing = read_json(path)
+        if timing["key"] == timing_key(path.parent.name, recipe):
+            total += timing["seconds"]
+    return total
+
+
+def timing_key(stage: str, recipe: str) -> str:
+    """Hash the sections that the stage reads and its other results."""
+    sections = {field.name for field in fields(importlib.import_module(f"stages.{stage}").Params)}
+    values = {k: v for k, v in read_recipes()[recipe].items() if k in sections}
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for file in sorted(Path("results", recipe, stage).glob("*")):
+        if file.name != NAME and file.is_file():
+            digest.update(f"{file.name} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()[:32]

@@ -35,7 +35,10 @@ def run(params: Params, paths: Paths) -> None:
             body = build_body(arch, params.model.channels)
         else:
             state = read_state(local_file(source, arch, paths))
-            body = build_body(arch, state_channels(state))
+            body = build_body(arch)
+            channels = state_channels(body, state)
+            if channels != 3:
+                adapt_first_convolution(body, channels)
             load_body(body, state, source)
     if input_channels(body) != params.model.channels:
         adapt_first_convolution(body, params.model.channels)

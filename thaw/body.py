@@ -43,14 +43,22 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
     body = cut(network)
     if channels != 3:
         adapt_first_convolution(body, channels)
-    with torch.no_grad():
-        features = body.eval()(torch.zeros(1, channels, DRY_RUN_SIDE, DRY_RUN_SIDE))
-    if features.ndim != 4:
+    if not ends_with_maps(body, channels):
         raise UserError(
             f"model.arch: {arch!r} has no pooled convolutional features to build on. Choose an "
             "architecture that pools before its classifier, such as resnet34 or mobilenet_v2."
         )
     return body
+
+
+def ends_with_maps(body: nn.Sequential, channels: int) -> bool:
+    """Say whether a body, put into eval mode, makes feature maps [n, features, h', w']."""
+    try:
+        with torch.no_grad():
+            features = body.eval()(torch.zeros(1, channels, DRY_RUN_SIDE, DRY_RUN_SIDE))
+    except AssertionError:  # ViT's encoder takes only what its forward makes of the maps
+        return False
+    return features.ndim == 4
 
 
 def cut(network: nn.Module) -> nn.Sequential:
@@ -84,7 +92,8 @@ def early_and_late(body: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module
         image = torch.zeros(1, input_channels(body), DRY_RUN_SIDE, DRY_RUN_SIDE)
         for position, block in enumerate(blocks, start=1):
             image = block(image)
-            if image.shape[-1] * EARLY_STRIDE >= DRY_RUN_SIDE:
+            side = image.shape[2]  # whether the channels are second or, as in Swin, last
+            if side * EARLY_STRIDE >= DRY_RUN_SIDE:
                 early = position
     body.train(was_training)
     return blocks[:early], blocks[early:]

@@ -43,6 +43,8 @@ class FeatureCache:
         return features
 
     def _make_room(self, needed: int) -> bool:
+        if _bytes(self.folder) + needed > self.max_bytes:  # would not fit in any case
+            return False
         others = [f for f in self.root.glob("*") if f.is_dir() and f != self.folder]
         others.sort(key=lambda folder: folder.stat().st_mtime)
         while others and _bytes(self.root) + needed > self.max_bytes:

@@ -22,6 +22,7 @@ from thaw.schedule import Step, one_cycle
 from thaw.smoothing import Smoothed
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+REMEDY = "Choose a smaller {stage}.lr, or precision: fp32 if it was fp16."
 
 
 @dataclass
@@ -150,17 +151,27 @@ def checked_losses(
     if bad is not None:
         raise UserError(
             f"{stage}: the loss became {losses[bad]} in epoch {epoch}, batch {bad}. "
-            f"Choose a smaller {stage}.lr, or precision: fp32 if it was fp16."
+            f"{REMEDY.format(stage=stage)}"
         )
     return losses
 
 
 def validate(model: nn.Module, batches: Batches, setting: Setting) -> dict[str, float]:
-    """Measure loss and metrics on the validation items."""
+    """Measure loss and metrics on the validation items.
+
+    Raises:
+        UserError: a loss that is not a number.
+    """
     plan = setting.plan
     outputs, targets = predict(model, batches.valid(), setting.precision, setting.device)
+    loss = float(setting.loss(outputs, targets))
+    if not math.isfinite(loss):
+        raise UserError(
+            f"{setting.stage}: the validation loss became {loss}. "
+            f"{REMEDY.format(stage=setting.stage)}"
+        )
     metrics = measure(plan.metrics, outputs, targets, plan.metric_top_k, plan.metric_threshold)
-    return {"valid_loss": float(setting.loss(outputs, targets))} | metrics
+    return {"valid_loss": loss} | metrics
 
 
 @torch.no_grad()

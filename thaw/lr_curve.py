@@ -97,7 +97,7 @@ def valley(smoothed: np.ndarray) -> int:
     """Return the middle of the longest valley: of the longest strictly falling subsequence.
 
     fastai's `valley`: the subsequence of length n that ends first, at index `end`; the middle is
-    counted from end - n.
+    counted from end - n. A loss that never falls has its valley at its first point.
     """
     length = np.ones(len(smoothed), dtype=int)
     for i in range(1, len(smoothed)):
@@ -106,7 +106,7 @@ def valley(smoothed: np.ndarray) -> int:
             length[i] = higher.max() + 1
     end = int(length.argmax())
     longest = int(length[end])
-    return end - longest + longest // 3 + longest // 6
+    return max(0, end - longest + longest // 3 + longest // 6)
 
 
 def rise(curve: Curve) -> float | None:

@@ -73,7 +73,7 @@ def lr_range_test(
                     outputs = model(inputs)
                 batch_loss = loss(outputs.float(), targets)
                 curve.lr.append(lr)
-                curve.loss.append(float(batch_loss))
+                curve.loss.append(batch_loss.item())
                 curve.smoothed.append(smoothed.add(curve.loss[-1]))
                 if diverged(curve.smoothed):
                     break

@@ -14,6 +14,9 @@ from thaw.files import file_sha256
 from thaw.model import state_differences
 from thaw.params.base import did_you_mean
 
+# torchvision's files of DenseNets are older than its names: norm.1 is norm1 by now.
+OLD_DENSENET_NAME = re.compile(r"(\bdenselayer\d+\.(?:norm|conv))\.([12]\.)")
+
 # torchvision's and fastai's files carry the first eight digits of their SHA-256.
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|safetensors)$")
 
@@ -46,9 +49,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"weights.source: {path} does not exist.") from None
-    except (UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"weights.source: there is no file {path}.") from None
+    except UnpicklingError:  # torch's own message tells how to run the code in it all the same
+        raise UserError(
+            f"{path} is no file of weights, or has more in it than tensors, which could run code. "
+            "Save a state_dict, best as safetensors."
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} cannot be read as weights ({reason}). Only tensors are accepted: save a "
@@ -62,19 +70,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_body(body: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load a body from a whole model's tensors, torchvision's or one of this project.
 
-    Tensors of the old classifier are left out and counted; a body of another number of channels
-    gets an adapted first convolution.
+    Tensors of the old classifier are left out and counted.
 
     Args:
-        body: made by `build_body` for three channels.
+        body: made by `build_body` for as many channels as `state_channels` finds.
         state: names as torchvision gives them, or with a leading ``body.``.
         source: for messages.
 
     Raises:
         UserError: the tensors belong to another architecture.
     """
-    if any(name.startswith("body.") for name in state):
-        state = {n.removeprefix("body."): t for n, t in state.items() if n.startswith("body.")}
+    state = body_names(state)
     wanted = body.state_dict()
     # Files of torch < 0.4.1 lack the counters of seen batches, which nothing reads here.
     counters = {n: t for n, t in wanted.items() if n.endswith("num_batches_tracked")}
@@ -89,9 +95,23 @@ def load_body(body: nn.Module, state: dict[str, Tensor], source: str) -> None:
     print(f"body: {len(given)} tensors loaded, {len(set(state) - set(wanted))} others left out")
 
 
-def state_channels(state: dict[str, Tensor]) -> int:
-    """Return the colour channels of a model's first convolution; 3 if it has none."""
-    return next((tensor.shape[1] for tensor in state.values() if tensor.ndim == 4), 3)
+def state_channels(body: nn.Module, state: dict[str, Tensor]) -> int:
+    """Return the colour channels of a model's first convolution; 3 if it has none.
+
+    Args:
+        body: tells which convolution is the first (files need not keep the order).
+        state: as `load_body` takes it.
+    """
+    first = next(n for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
+    weight = body_names(state).get(f"{first}.weight")
+    return 3 if weight is None or weight.ndim != 4 else weight.shape[1]
+
+
+def body_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name a whole model's tensors as its body does; of this project's models, the body alone."""
+    if any(name.startswith("body.") for name in state):
+        state = {n.removeprefix("body."): t for n, t in state.items() if n.startswith("body.")}
+    return {OLD_DENSENET_NAME.sub(r"\1\2", name): tensor for name, tensor in state.items()}
 
 
 def torchvision_address(arch: str, name: str) -> str:

@@ -143,9 +143,16 @@ def test_bears_label_is_the_folder_five_folds_cover_all(tmp_path: Path) -> None:
 def test_dogscats_folders_give_split_and_label_and_others_stay_out(tmp_path: Path) -> None:
     pairs = [("train", "cats"), ("train", "dogs"), ("valid", "cats"), ("valid", "dogs")]
     wanted = [f"{side}/{kind}/{kind[:-1]}.{i}.jpg" for side, kind in pairs for i in range(3)]
-    others = ["test1/1.jpg", "test1/2.jpg", "sample/train/cats/cat.0.jpg", "sample/valid/dogs/d.jpg"]
+    others = [
+        "test1/1.jpg",
+        "test1/2.jpg",
+        "sample/train/cats/cat.0.jpg",
+        "sample/valid/dogs/d.jpg",
+    ]
     images(tmp_path, *(f"dogscats/{path}" for path in wanted + others))
-    recipe = pets(label={"rule": "folder"}, by={"rule": "folder"}) | {"data": {"folder": "dogscats"}}
+    recipe = pets(label={"rule": "folder"}, by={"rule": "folder"}) | {
+        "data": {"folder": "dogscats"}
+    }
     said = ran(tmp_path, "split", recipe)
     assert "4 images in other folders are left out: sample (2), test1 (2)." in said
     items, vocab, metrics = results(tmp_path)

@@ -250,6 +250,13 @@ def test_the_bytes_in_the_parameters_tell_a_silent_break_from_the_end(site: Site
     assert site.asked("Range") == [None, "bytes=100000-"]
 
 
+def test_a_chunked_transfer_tells_its_own_end(site: Site) -> None:
+    site.answers = [in_chunks()]
+    message = refused(f"{site.address}/set.tgz", bytes=300_001)
+    assert "bytes: expected 300001, got 300000" in message
+    assert len(site.requests) == 1  # not taken for a break, and not tried again
+
+
 def test_a_whole_partial_is_checked_and_not_fetched_again(site: Site) -> None:
     url = f"{site.address}/set.tgz"
     site.answers = [breaking_after(100_000)] + [saying(503)] * 2

@@ -158,9 +158,7 @@ def test_a_tag_chooses_the_class_and_defaults_fill_it() -> None:
         ),
         (
             split(by={"rule": "folds", "of": "group"}),
-            [
-                ".by: column is for `of: group`: give both or neither (of: group, column: null)."
-            ],
+            [".by: column is for `of: group`: give both or neither (of: group, column: null)."],
         ),
         (
             split(by={"rule": "folder", "train": "a", "valid": "a"}),

@@ -1,0 +1,59 @@
+"""Print every recipe's result: `python -m pipelines.results`."""
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from stages.paths import Paths
+from stages.recipe import read_recipes
+from stages.timing import stage_seconds
+from thaw.errors import UserError
+
+
+def result_rows() -> list[tuple[str, str, str, str]]:
+    """Return recipe, metric, value and seconds of each recipe that has been evaluated.
+
+    Seconds are the sum over the stages whose timing belongs to the present outputs; stages
+    restored from DVC's cache took none here.
+    """
+    rows = []
+    for recipe in read_recipes():
+        metrics_file = Paths(recipe).result("evaluate", "metrics.json")
+        if not metrics_file.exists():
+            rows.append((recipe, "error rate", "not run yet: dvc repro", ""))
+            continue
+        metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
+        error, deviation = metrics["valid/error_rate"], metrics["valid/error_rate_se"]
+        seconds = stage_seconds(recipe)
+        rows.append((recipe, "error rate", f"{error:.3f} ± {deviation:.3f}", f"{seconds:.0f}"))
+    return rows
+
+
+def main() -> int:
+    """Print the table and where to look next."""
+    table = Table("recipe", "metric", "value", "seconds", title="Results on held-out items")
+    try:
+        for row in result_rows():
+            table.add_row(*row)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(table)
+    console.print(
+        "± is one standard error. Next:\n"
+        "  dvc metrics show                  all metrics of all stages\n"
+        "  dvc plots show                    curves, as a page in dvc_plots/\n"
+        "  dvc dag                           what depends on what\n"
+        "  dvc exp run -S recipes.pets_sample.fit_frozen.epochs=20\n"
+        "                                    another value; dvc exp show compares\n"
+        "  params.yaml                       every knob; your own data is one more entry",
+        highlight=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
