@@ -37,9 +37,8 @@ def content_key(values: Mapping[str, Any], files: Iterable[Path], modules: Itera
 
 def loaded_modules() -> list[str]:
     """Name this project's modules that this process has imported, the command line aside."""
-    return sorted(
-        name for name in sys.modules if name.split(".")[0] in PACKAGES and name.count(".")
-    )
+    ours = {name for name in sys.modules if name.split(".")[0] in PACKAGES and "." in name}
+    return sorted(ours - {"stages.__main__"})
 
 
 def _plain(value: Any) -> Any:

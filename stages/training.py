@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from thaw.pack import open_packed
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -38,6 +37,7 @@ from thaw.model import (
     training_mode,
     unfreeze,
 )
+from thaw.pack import open_packed
 from thaw.params.fit import Fit
 from thaw.params.lr_test import LRTest
 from thaw.params.model import Precision

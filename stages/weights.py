@@ -60,7 +60,7 @@ def local_file(source: str, arch: str, paths: Paths) -> Path:
         path = fetch(
             Download(url=source),
             SCRATCH / "weights" / paths.recipe,
-            key=f"recipes.{paths.recipe}.weights",
+            where=f"recipes.{paths.recipe}.weights",
             mirror=os.environ.get("THAW_MIRROR"),
         )
     check_hash_in_name(path)

@@ -58,7 +58,9 @@ def read_items(items: Path, packed: Packed, bad: Path, vocab: list[str]) -> dict
     for split in ("train", "valid"):
         part = kept[kept["split"] == split].sort_values("path")
         rows = np.array([row_of[path] for path in part["path"]], dtype=np.int64)
-        splits[split] = Items(part["path"].tolist(), rows, part["target"].to_numpy(np.int64, copy=True))
+        splits[split] = Items(
+            part["path"].tolist(), rows, part["target"].to_numpy(np.int64, copy=True)
+        )
     _check_left(splits, vocab, bad)
     return splits
 

@@ -119,7 +119,9 @@ def test_the_history_has_a_row_for_each_epoch(reproduced: Project) -> None:
 
 
 def test_an_experiment_changes_what_depends_on_it_alone(reproduced: Project) -> None:
-    done = reproduced.run("dvc", "exp", "run", "-n", "longer", "-S", "recipes.tiny.fit_unfrozen.epochs=1")
+    done = reproduced.run(
+        "dvc", "exp", "run", "-n", "longer", "-S", "recipes.tiny.fit_unfrozen.epochs=1"
+    )
     assert sorted(stages_run(done.stdout)) == ["evaluate@tiny", "fit_unfrozen@tiny"]
     shown = reproduced.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown

@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -45,7 +46,7 @@ def kill_at(name: str, call: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     kill_at(sys.argv[1], int(sys.argv[2]))
     from stages.__main__ import main
 

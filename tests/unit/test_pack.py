@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,19 @@ def test_nothing_but_bad_files_is_refused_at_any_limit(raw: Path, tmp_path: Path
         path.write_bytes(b"")
     with pytest.raises(UserError, match="30 of 30"):
         Out(tmp_path).pack(raw, max_bad=1.0)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_what_does_not_fit_on_the_disk_is_refused_beforehand(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "0.ppm").write_bytes(b"P6 20000 8192 255\n")  # 491 MB, says the header
+    count = 1 + int(shutil.disk_usage(tmp_path).free / (20_000 * 8192 * 3))
+    for i in range(1, count):
+        os.link(raw / "0.ppm", raw / f"{i}.ppm")
+    with pytest.raises(UserError, match=f"packing {count} images needs .* MB"):
+        Out(tmp_path).pack(raw, presize=8192)
+    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
 
 
 def test_files_that_do_not_belong_together_are_refused(raw: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_stage_depends_on_the_files_that_it_needs_from_others() -> None:
     for stage in STAGES:
         do = PIPELINE[stage]["do"]
         for kind in ("outs", "metrics", "plots"):
-            made |= {path: stage for path in names(do.get(kind, []))}
+            made |= dict.fromkeys(names(do.get(kind, [])), stage)
     for stage in STAGES:
         needed = [d for d in PIPELINE[stage]["do"]["deps"] if not d.endswith(".py")]
         for path in needed:

@@ -131,7 +131,7 @@ def test_no_group_is_in_two_folds_and_the_folds_are_balanced() -> None:
 
 
 def test_the_seed_decides_between_groups_of_one_number() -> None:
-    groups = labels_of({name: 2 for name in "abcdef"})
+    groups = labels_of(dict.fromkeys("abcdef", 2))
     folds = {tuple(group_folds(groups, 3, seed)) for seed in SEEDS}
     assert len(folds) > 5
     assert all(np.bincount(fold).tolist() == [4, 4, 4] for fold in folds)
@@ -199,7 +199,7 @@ def test_only_the_first_folder_counts() -> None:
 
 def test_a_folder_without_images_is_refused() -> None:
     table = pd.DataFrame({"path": ["train/a.jpg", "vaild/b.jpg"]})
-    with pytest.raises(UserError, match="by.valid: no image .* 'valid' .*did you mean 'vaild'"):
+    with pytest.raises(UserError, match=r"by\.valid: no image .* 'valid' .*did you mean 'vaild'"):
         keep_folders(table, FolderSplit(rule="folder"))
 
 

@@ -1,0 +1,1 @@
+"""Parameter classes: one module per section of a recipe, light to import."""

@@ -39,7 +39,9 @@ COATS: dict[CoatName, Coat] = {
 def shifted(coat: Coat, rng: random.Random, by: int = 12) -> Coat:
     """Return the coat of one animal: every colour a little lighter, darker or warmer."""
     level, warmth = rng.randint(-by, by), rng.randint(-by // 2, by // 2)
-    return Coat(*(_clipped((r + level + warmth, g + level, b + level - warmth)) for r, g, b in coat))
+    return Coat(
+        *(_clipped((r + level + warmth, g + level, b + level - warmth)) for r, g, b in coat)
+    )
 
 
 def markings(name: PatternName, part: Part, rng: random.Random) -> Pattern | None:

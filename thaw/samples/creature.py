@@ -222,4 +222,3 @@ def mixed(one: Colour, other: Colour, percent: int) -> Colour:
 def _times(colour: Colour, percent: int) -> Colour:
     r, g, b = (value * percent // 100 for value in colour)
     return r, g, b
-

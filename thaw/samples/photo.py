@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from thaw.samples.canvas import SUPERSAMPLING, Canvas
+from thaw.samples.canvas import Canvas
 from thaw.samples.frame import ONE, Frame
 from thaw.samples.scene import draw_foreground, draw_scene, light
 

@@ -1,0 +1,158 @@
+"""Error rates on real archives, fold by fold, beside a logistic regression on the same features.
+
+    python benchmarks/real_archives.py pets --archives ARCHIVES --weights WEIGHTS.pth
+    python benchmarks/real_archives.py dogscats --fixed …       # the archive's own split
+    python benchmarks/real_archives.py bears --set fit_frozen.epochs=36 …
+
+Runs the stages of a recipe per fold in a scratch folder and prints a line per fold, then means
+with standard errors as JSON. The logistic regression sees the frozen body's pooled features of
+the unaugmented images, standardised; its strength is chosen by cross-validation inside the
+training part of each fold.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+STAGES = (
+    "download", "untar", "weights", "split", "pack",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "evaluate",
+)  # fmt: skip
+TRAINING = STAGES[5:9]
+STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1]
+PREDICT = """
+import sys; from pathlib import Path; import numpy as np
+from stages.paths import Paths; from stages.recipe import read_params
+from stages.fit_frozen import Params; from stages.training import open_training
+from thaw.features import compute_features; from thaw.model import load_weights
+recipe, target = sys.argv[1:]
+opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")
+load_weights(Paths(recipe).pretrained, opened.network.body)
+parts = {}
+for name, images in (("train", opened.training), ("valid", opened.validation)):
+    features = compute_features(opened.network, images, images.plain(), opened.precision, name)
+    parts |= {f"{name}_x": features.numpy(), f"{name}_y": images.targets.numpy()}
+np.savez(target, **parts)
+"""
+
+
+def main() -> None:
+    """Run all folds of one archive and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", choices=["pets", "dogscats", "bears"])
+    parser.add_argument("--archives", type=Path, required=True, help="folder of the archives")
+    parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2's .pth")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--only", type=int, help="one fold alone")
+    parser.add_argument("--fixed", action="store_true", help="the recipe's fixed split instead")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--no-baseline", action="store_true")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folds = [None] if chosen.fixed else range(chosen.folds)
+        if chosen.only is not None:
+            folds = [chosen.only]
+        rows = [run_fold(Path(scratch), chosen, fold) for fold in folds]
+    print(json.dumps(summary(rows), indent=2))
+
+
+def run_fold(scratch: Path, chosen: argparse.Namespace, fold: int | None) -> dict[str, float]:
+    """Run the recipe on one fold, and the baseline; return what was measured."""
+    recipe = recipe_of(chosen, fold)
+    with (scratch / "params.yaml").open("w") as file:
+        YAML().dump({"recipes": {chosen.recipe: recipe}}, file)
+    wall = time.perf_counter()
+    for stage in STAGES:
+        python(scratch, "-m", "stages", stage, chosen.recipe)
+    wall = time.perf_counter() - wall
+    results = scratch / "results" / chosen.recipe
+    history = pd.read_csv(results / "fit_frozen" / "history.csv")
+    row = {
+        "error": read(results / "evaluate" / "metrics.json")["valid/error_rate"],
+        "frozen_error": float(history["error_rate"].iloc[-1]),
+        "training_seconds": sum(read(results / s / "timing.json")["seconds"] for s in TRAINING),
+        "wall_seconds": wall,
+    }
+    if not chosen.no_baseline:
+        python(scratch, "-c", PREDICT, chosen.recipe, str(scratch / "features.npz"))
+        row["logistic_error"] = logistic_regression(scratch / "features.npz")
+    print(fold, {name: round(value, 4) for name, value in row.items()}, flush=True)
+    return row
+
+
+def recipe_of(chosen: argparse.Namespace, fold: int | None) -> dict[str, Any]:
+    """Take the recipe that the realdata tests run, on this fold."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    from real_recipes import real_recipe
+
+    recipe = real_recipe(chosen.recipe, chosen.archives.resolve(), chosen.weights.resolve())
+    recipe["seed"] = chosen.seed
+    if fold is not None:
+        recipe["split"]["by"] = {
+            "rule": "folds", "of": "stratified", "folds": chosen.folds, "fold": fold,
+        }  # fmt: skip
+    for change in chosen.set:
+        path, value = change.split("=", 1)
+        section, key = path.split(".")
+        recipe[section][key] = YAML(typ="safe", pure=True).load(value)
+    return recipe
+
+
+def logistic_regression(file: Path) -> float:
+    """Return the error rate of a cross-validated logistic regression on frozen features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = np.load(file)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=3)
+    search.fit(data["train_x"], data["train_y"])
+    return float((search.predict(data["valid_x"]) != data["valid_y"]).mean())
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Return mean and standard error over the folds of each measure."""
+    return {
+        name: {
+            "mean": round(mean(row[name] for row in rows), 4),
+            "se": round(stdev([row[name] for row in rows]) / len(rows) ** 0.5, 4)
+            if len(rows) > 1
+            else None,
+        }
+        for name in rows[0]
+    }
+
+
+def python(folder: Path, *arguments: str) -> None:
+    """Run Python on this project in another folder."""
+    subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "true"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read a JSON file."""
+    return json.loads(file.read_text())
+
+
+if __name__ == "__main__":
+    main()
