@@ -1,6 +1,7 @@
 """The learning-rate range test (Smith 2015, section 3.3)."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,4 +92,4 @@ def lr_range_test(
 
 def diverged(smoothed: Sequence[float]) -> bool:
     """Say whether the last smoothed loss is beyond four times the best, or no number."""
-    return not smoothed[-1] <= DIVERGED * min(smoothed)
+    return not (math.isfinite(smoothed[-1]) and smoothed[-1] <= DIVERGED * min(smoothed))

@@ -151,9 +151,12 @@ def test_a_clone_with_pulled_outputs_only_unpacks(
 def test_a_reserved_parameter_name_is_refused(reproduced: Project, shapes_archive: Path) -> None:
     recipe = tiny_recipe(shapes_archive)
     recipe["data"]["size"] = 128
-    reproduced.write_recipes({"tiny": recipe})
-    done = reproduced.run("dvc", "repro", ok=False)
+    reproduced.write_recipes({"fresh": recipe})
+    done = reproduced.run("dvc", "repro", "split@fresh", ok=False)
+    checked = reproduced.run("python", "-m", "stages", "check", ok=False)
     reproduced.run("git", "checkout", "-q", ".")
     assert done.returncode != 0
-    assert "recipes.tiny.data.size" in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr + done.stdout
+    assert checked.returncode == 1
+    for output in (done.stderr, checked.stderr):
+        assert "recipes.fresh.data.size: a parameter must not be called 'size'" in output
+        assert "Traceback" not in output

@@ -32,7 +32,14 @@ from thaw.randomness import generator
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROUNDING = 1e-5  # of pixels in [0, 1]: float32 coordinates are exact to a thousandth of a pixel
-NOTHING = {"flip": False, "rotate": 0.0, "zoom": 1.0, "warp": 0.0, "lighting": 0.0, "min_scale": 1.0}
+NOTHING = {
+    "flip": False,
+    "rotate": 0.0,
+    "zoom": 1.0,
+    "warp": 0.0,
+    "lighting": 0.0,
+    "min_scale": 1.0,
+}
 
 
 def see(image, matrix, output, lighting=None, mean=(0.0,) * 3, std=(1.0,) * 3) -> Tensor:

@@ -58,7 +58,9 @@ def test_a_frozen_body_trains_its_norms_at_most(tiny_network, train_bn):
     network.requires_grad_(False)
     freeze(network, train_bn)
     norms = {
-        name for name in trained(network.body) if name.rpartition(".")[0] in batch_norms(network.body)
+        name
+        for name in trained(network.body)
+        if name.rpartition(".")[0] in batch_norms(network.body)
     }
     assert trained(network.head) == {name for name, _ in network.head.named_parameters()}
     assert trained(network.body) == norms
@@ -193,7 +195,9 @@ def test_norms_and_biases_alone_are_spared_from_decay(tiny_network):
     optimizer = build_adamw(network, parameter_groups(network), weight_decay=0.3)
     names = {id(p): name for name, p in network.named_parameters()}
     decays = {
-        names[id(p)]: part["weight_decay"] for part in optimizer.param_groups for p in part["params"]
+        names[id(p)]: part["weight_decay"]
+        for part in optimizer.param_groups
+        for p in part["params"]
     }
     assert decays.keys() == {name for name, _ in network.named_parameters()}
     spared = {name for name, decay in decays.items() if decay == 0}

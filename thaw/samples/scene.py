@@ -37,8 +37,8 @@ def draw_scene(canvas: Canvas, rng: random.Random) -> None:
     grounds = np.array([far, near], np.int32).T[:, :, None, None]
     canvas.cover((np.where(below, grounds[:, 1], grounds[:, 0]) * shade >> 7).astype(np.uint16))
     width, height = canvas.width, canvas.height
-    for _ in range(rng.randint(3, 7)):
-        draw_thing(canvas, rng, rng.randrange(width), rng.randrange(height), rng.randint(8, 26))
+    for _ in range(rng.randint(2, 5)):
+        draw_thing(canvas, rng, rng.randrange(width), rng.randrange(height), rng.randint(8, 22))
 
 
 def _texture(fine: Ints, rng: random.Random) -> Ints:
@@ -52,7 +52,7 @@ def _texture(fine: Ints, rng: random.Random) -> Ints:
 
 def draw_foreground(canvas: Canvas, rng: random.Random) -> None:
     """Sometimes put something small in front of the animal, near the lower rim."""
-    for _ in range(rng.choice((0, 0, 1, 2))):
+    for _ in range(rng.choice((0, 0, 0, 1))):
         x = rng.randrange(canvas.width)
         draw_thing(canvas, rng, x, canvas.height - rng.randint(0, 14), rng.randint(8, 16))
 
@@ -82,13 +82,13 @@ def light(canvas: Canvas, rng: random.Random) -> NDArray[np.uint8]:
     Returns:
         The final picture, uint8 RGB [height, width, 3].
     """
-    gain = rng.randint(700, 1180)
+    gain = rng.randint(780, 1160)
     pixels = canvas.reduced()
     _, height, width = pixels.shape
     rows = np.arange(height, dtype=np.int32)[:, None] * 2 - height
     columns = np.arange(width, dtype=np.int32)[None, :] * 2 - width
-    side = 1024 + rng.randint(-170, 170) * columns // width
-    side = side + rng.randint(-170, 170) * rows // height
+    side = 1024 + rng.randint(-120, 120) * columns // width
+    side = side + rng.randint(-120, 120) * rows // height
     contrast, middle = rng.randint(800, 1100), 118
     picture = np.empty((height, width, 3), np.uint8)
     for channel in range(3):

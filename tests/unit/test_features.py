@@ -1,0 +1,125 @@
+"""Features computed once: the same bits as live ones, and a cache that stays small."""
+
+import os
+
+import pytest
+import torch
+
+from thaw.features import FeatureCache, compute_features
+from thaw.model import training_mode
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+KILOBYTES = 256 * 1000  # bytes of `table(256)` without the file's header
+
+
+def table(rows: int, value: float = 0.0) -> torch.Tensor:
+    return torch.full((rows, 250), value)
+
+
+class Computed:
+    """Makes features and counts how often."""
+
+    def __init__(self, features: torch.Tensor) -> None:
+        self.features, self.calls = features, 0
+
+    def __call__(self) -> torch.Tensor:
+        self.calls += 1
+        return self.features
+
+
+def files(root):
+    return sorted(f"{path.parent.name}/{path.stem}" for path in root.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_cached_features_are_the_live_ones_bit_for_bit(
+    tiny_network, image_batches, tmp_path, precision
+):
+    network, images = tiny_network(), image_batches().training
+    network(torch.randn(8, 3, 32, 32))  # statistics unlike fresh ones
+    view = images.random(42, "views", "view000")
+
+    def compute():
+        return compute_features(network, images, view, precision, "features")
+
+    first = FeatureCache(tmp_path, "key").get("view000", compute)
+    training_mode(network, train_bn=False, frozen=True)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        live = network.features(images.render(torch.arange(7), view)).float()
+    cached = FeatureCache(tmp_path, "key").get("view000", lambda: pytest.fail("computed again"))
+
+    assert first.dtype == cached.dtype == torch.float32
+    assert torch.equal(first, live)
+    assert torch.equal(cached, live)
+    assert len({tuple(row) for row in cached.tolist()}) == 7
+
+
+def test_the_heads_outputs_on_features_are_the_networks(tiny_network, image_batches):
+    network, images = tiny_network(), image_batches().validation
+    features = compute_features(network, images, images.plain(), "fp32", "features")
+    network.eval()
+    with torch.no_grad():
+        outputs = network(images.render(torch.arange(2), images.plain()))
+        assert torch.equal(network.head(features), outputs)
+
+
+def test_features_of_more_images_than_a_batch_come_in_order(
+    tiny_network, image_batches, monkeypatch
+):
+    monkeypatch.setattr("thaw.features.BATCH", 2)  # 7 images: 2, 2, 2, 1
+    network, images = tiny_network(), image_batches().training
+    features = compute_features(network, images, images.plain(), "fp32", "features")
+    with torch.no_grad():
+        for position in range(7):
+            alone = network.features(images.render(torch.tensor([position]), images.plain()))
+            assert torch.allclose(features[position], alone[0], atol=1e-3)
+    assert not features.requires_grad
+    assert network.head[0].num_batches_tracked == 0
+
+
+def test_what_was_computed_under_a_name_and_key_is_kept(tmp_path):
+    cache = FeatureCache(tmp_path, "key")
+    view, valid = Computed(table(2, 1.0)), Computed(table(3, 2.0))
+    for _ in range(3):
+        assert torch.equal(cache.get("view000", view), table(2, 1.0))
+        assert torch.equal(cache.get("valid", valid), table(3, 2.0))
+    assert (view.calls, valid.calls) == (1, 1)
+    other = Computed(table(2, 3.0))
+    assert torch.equal(FeatureCache(tmp_path, "other").get("view000", other), table(2, 3.0))
+    assert files(tmp_path) == ["key/valid", "key/view000", "other/view000"]
+
+
+def test_the_oldest_keys_make_room_and_one_at_a_time(tmp_path):
+    for age, key in enumerate(["newest", "older", "oldest"]):
+        FeatureCache(tmp_path, key, 4 * KILOBYTES).get("valid", Computed(table(256)))
+        os.utime(tmp_path / key, (1e9 - age, 1e9 - age))
+    FeatureCache(tmp_path, "mine", 4 * KILOBYTES).get("view000", Computed(table(256)))
+    assert files(tmp_path) == ["mine/view000", "newest/valid", "older/valid"]
+    FeatureCache(tmp_path, "mine", 4 * KILOBYTES).get("view001", Computed(table(256)))
+    assert files(tmp_path) == ["mine/view000", "mine/view001", "newest/valid"]
+
+
+def test_what_does_not_fit_is_computed_each_time(tmp_path):
+    cache = FeatureCache(tmp_path, "mine", KILOBYTES)
+    large = Computed(table(257))
+    for _ in range(3):
+        assert torch.equal(cache.get("view000", large), table(257))
+    assert large.calls == 3
+    assert files(tmp_path) == []
+
+
+def test_a_key_never_removes_its_own_views(tmp_path):
+    cache = FeatureCache(tmp_path, "mine", 2 * KILOBYTES + 1000)
+    views = [Computed(table(256, value)) for value in (0.0, 1.0, 2.0)]
+    for _ in range(2):
+        for number, view in enumerate(views):
+            assert torch.equal(cache.get(f"view{number:03}", view), view.features)
+    assert [view.calls for view in views] == [1, 1, 2]
+    assert files(tmp_path) == ["mine/view000", "mine/view001"]
+
+
+def test_what_does_not_fit_anyway_removes_nothing(tmp_path):
+    FeatureCache(tmp_path, "other", 2 * KILOBYTES).get("valid", Computed(table(256)))
+    FeatureCache(tmp_path, "mine", 2 * KILOBYTES).get("valid", Computed(table(600)))
+    assert files(tmp_path) == ["other/valid"]

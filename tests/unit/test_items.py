@@ -1,0 +1,90 @@
+"""The items of each split as rows of the packed file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from thaw.errors import UserError
+from thaw.items import read_items
+from thaw.pack import Packed
+
+ITEMS = [  # not sorted
+    ("b/2.jpg", "b", 1, "train"),
+    ("a/1.jpg", "a", 0, "train"),
+    ("b/1.jpg", "b", 1, "valid"),
+    ("a/2.jpg", "a", 0, "valid"),
+    ("a/3.jpg", "a", 0, "train"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An items table and an empty list of bad files."""
+    table = pd.DataFrame(ITEMS, columns=["path", "label", "target", "split"])
+    table.to_parquet(tmp_path / "items.parquet")
+    (tmp_path / "bad.csv").write_text("path,error\n")
+    return tmp_path
+
+
+@pytest.fixture
+def packed():
+    """Six packed images, one of which is no item."""
+    paths = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg", "b/1.jpg", "b/2.jpg"]
+    ones = np.ones(len(paths), np.int64)
+    return Packed(
+        paths=paths,
+        heights=ones,
+        widths=ones,
+        source_heights=ones,
+        source_widths=ones,
+        offsets=3 * np.arange(len(paths)),
+        pixels=np.zeros(3 * len(paths), np.uint8),
+    )
+
+
+def read(folder, packed):
+    return read_items(folder / "items.parquet", packed, folder / "bad.csv", ["a", "b"])
+
+
+def without(packed, *paths):
+    return replace(packed, paths=[path for path in packed.paths if path not in paths])
+
+
+def test_items_are_sorted_rows_of_the_packed_file(folder, packed, capsys):
+    items = read(folder, packed)
+    assert items["train"].paths == ["a/1.jpg", "a/3.jpg", "b/2.jpg"]
+    assert items["train"].rows.tolist() == [0, 2, 5]
+    assert items["train"].targets.tolist() == [0, 0, 1]
+    assert items["valid"].paths == ["a/2.jpg", "b/1.jpg"]
+    assert items["valid"].rows.tolist() == [1, 4]
+    assert items["valid"].targets.tolist() == [0, 1]
+    assert items["train"].rows.dtype == items["train"].targets.dtype == np.int64
+    assert capsys.readouterr().out == ""
+
+
+def test_images_that_could_not_be_decoded_are_dropped_and_told(folder, packed, capsys):
+    (folder / "bad.csv").write_text("path,error\na/3.jpg,truncated\n")
+    items = read(folder, without(packed, "a/3.jpg"))
+    assert items["train"].paths == ["a/1.jpg", "b/2.jpg"]
+    assert items["train"].rows.tolist() == [0, 4]
+    assert "1 of 5 items dropped" in capsys.readouterr().out
+
+
+def test_items_that_were_never_packed_are_refused(folder, packed):
+    message = r"1 items are not in the packed file, b/2\.jpg first\. .*data\.folder"
+    with pytest.raises(UserError, match=message):
+        read(folder, without(packed, "b/2.jpg"))
+
+
+def test_a_split_left_empty_is_refused(folder, packed):
+    (folder / "bad.csv").write_text("path,error\na/2.jpg,bad\nb/1.jpg,bad\n")
+    with pytest.raises(UserError, match="no valid item could be decoded"):
+        read(folder, without(packed, "a/2.jpg", "b/1.jpg"))
+
+
+def test_a_class_left_without_a_training_image_is_refused(folder, packed):
+    (folder / "bad.csv").write_text("path,error\nb/2.jpg,bad\n")
+    with pytest.raises(UserError, match="no training image of b could be decoded"):
+        read(folder, without(packed, "b/2.jpg"))
