@@ -1,5 +1,6 @@
 """What the four training stages have in common: opening the data and the model."""
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from thaw.batches import (
     ImageBatches,
     Images,
 )
-from thaw.features import FeatureCache, compute_features
+from thaw.features import FeatureCache, compute_features, fold_batch_norms
 from thaw.files import read_json, write_json, write_parquet
 from thaw.fit import History, Setting, fit, predict, validate
 from thaw.items import read_items
@@ -175,10 +176,15 @@ def feature_batches(training: Training, batch_size: int) -> FeatureBatches:
     params, network, device = training.params, training.network, training.device
     cache = FeatureCache(SCRATCH / "features", feature_key(training))
 
+    @functools.cache
+    def frozen() -> Network:
+        # Only in fp32 is the difference no more than rounding.
+        return fold_batch_norms(network) if training.precision == "fp32" else network
+
     def features(name: str, images: Images, label: str) -> torch.Tensor:
         view = images.plain() if name == "valid" else images.random(params.seed, "views", name)
         return cache.get(
-            name, lambda: compute_features(network, images, view, training.precision, label)
+            name, lambda: compute_features(frozen(), images, view, training.precision, label)
         ).to(device)
 
     count = params.augment.views

@@ -58,7 +58,7 @@ def ends_with_maps(body: nn.Sequential, channels: int) -> bool:
             features = body.eval()(torch.zeros(1, channels, DRY_RUN_SIDE, DRY_RUN_SIDE))
     except AssertionError:  # ViT's encoder takes only what its forward makes of the maps
         return False
-    return features.ndim == 4
+    return bool(features.ndim == 4)
 
 
 def cut(network: nn.Module) -> nn.Sequential:

@@ -5,8 +5,9 @@ import os
 import pytest
 import torch
 
-from thaw.features import FeatureCache, compute_features
-from thaw.model import training_mode
+from thaw.features import FeatureCache, compute_features, fold_batch_norms
+from thaw.model import build_network, training_mode
+from thaw.params.model import Model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,3 +124,23 @@ def test_what_does_not_fit_anyway_removes_nothing(tmp_path):
     FeatureCache(tmp_path, "other", 2 * KILOBYTES).get("valid", Computed(table(256)))
     FeatureCache(tmp_path, "mine", 2 * KILOBYTES).get("valid", Computed(table(600)))
     assert files(tmp_path) == ["other/valid"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2", "densenet121", "squeezenet1_1"])
+def test_folded_batch_norms_compute_the_same(arch: str) -> None:
+    network = build_network(Model(arch=arch), 2, 0)
+    for module in network.body.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics unlike fresh ones
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2.0)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        live = network.eval().features(images)
+        folded = fold_batch_norms(network).eval()
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.body.modules()) or (
+            arch == "densenet121"  # its first norms come before their convolutions
+        )
+        assert torch.allclose(
+            folded.features(images), live, rtol=1e-4, atol=1e-4 * live.abs().max()
+        )

@@ -62,7 +62,9 @@ def test_a_changed_parameter_changes_the_key(changed):
 
 
 def test_nested_and_plain_values_count(file):
-    assert key({"augment": Augment(image_side=64)}) != key({"augment": Augment(image_side=[64, 64])})
+    assert key({"augment": Augment(image_side=64)}) != key(
+        {"augment": Augment(image_side=[64, 64])}
+    )
     assert key({"seed": 42}) != key({"seed": 43})
     assert key({"seed": 42}) != key({"threads": 42})
     assert key({"lrs": [1e-3, 1e-4]}) != key({"lrs": [1e-4, 1e-3]})

@@ -196,7 +196,9 @@ def test_a_model_of_another_recipe_gives_its_body(tmp_path, tiny_network, capsys
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_the_number_of_channels_is_the_first_convolutions(tmp_path, prefix, channels):
     """Whatever the order in the file, which for safetensors is the alphabet's."""
-    late_name = nn.Sequential(OrderedDict(stem=nn.Conv2d(channels, 4, 3), blocks=nn.Conv2d(4, 6, 3)))
+    late_name = nn.Sequential(
+        OrderedDict(stem=nn.Conv2d(channels, 4, 3), blocks=nn.Conv2d(4, 6, 3))
+    )
     path = tmp_path / "model.safetensors"
     save_file({f"{prefix}{n}": t for n, t in late_name.state_dict().items()}, path)
     state = read_state(path)

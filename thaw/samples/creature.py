@@ -50,11 +50,11 @@ class Trunk:
 
 
 TRUNKS: dict[Build, Trunk] = {
-    "slim": Trunk(175, 78, 130, 27, 148),
-    "stout": Trunk(185, 132, 95, 46, 158),
-    "low": Trunk(250, 96, 60, 38, 146),
-    "tall": Trunk(165, 108, 185, 36, 142),
-    "humped": Trunk(230, 150, 100, 62, 132),
+    "slim": Trunk(160, 72, 112, 26, 186),
+    "stout": Trunk(172, 124, 80, 46, 194),
+    "low": Trunk(232, 92, 50, 38, 182),
+    "tall": Trunk(152, 100, 160, 36, 176),
+    "humped": Trunk(225, 150, 90, 62, 156),
 }
 
 
@@ -93,7 +93,7 @@ def draw_creature(canvas: Canvas, frame: Frame, look: Look, rng: random.Random) 
     animal = _Animal(canvas, look, coat, TRUNKS[look.build], rng)
     trunk = animal.trunk
     ground = trunk.half_height * 7 // 10 + trunk.leg
-    frame = frame.child(80, 360 - ground)
+    frame = frame.child(105, 370 - ground)
     canvas.darken(frame.child(0, ground), trunk.half_length + 130, 55, 450)
     stride = rng.randint(-14, 14)
     _tail(animal, frame)
@@ -101,7 +101,7 @@ def draw_creature(canvas: Canvas, frame: Frame, look: Look, rng: random.Random) 
     _body(animal, frame)
     _legs(animal, frame, stride, 0)
     neck = frame.child(-trunk.half_length * 8 // 10, -trunk.half_height * 5 // 10)
-    _head(animal, neck.child(-60, -125 + rng.randint(-30, 30), rng.randint(-14, 14), trunk.head))
+    _head(animal, neck.child(-45, -150 + rng.randint(-25, 25), rng.randint(-14, 14), trunk.head))
 
 
 def _body(animal: _Animal, frame: Frame) -> None:
@@ -153,11 +153,13 @@ def _tail(animal: _Animal, frame: Frame) -> None:
 def _head(animal: _Animal, head: Frame) -> None:
     """Paint the head, turned a little to the left; it is about 260 units wide."""
     look, coat, rng = animal.look, animal.coat, animal.rng
-    if look.ears not in ("floppy", "long"):
-        _ears(animal, head)
+    _ear(animal, head, far=True)
+    hanging = look.ears in ("floppy", "long")
+    if not hanging:
+        _ear(animal, head, far=False)
     animal.part("head", head, 132, 118)
-    muzzle = {"flat": (-62, 30), "short": (-84, 34), "long": (-138, 40), "broad": (-98, 44)}
-    half = {"flat": (56, 44), "short": (62, 46), "long": (112, 46), "broad": (92, 72)}
+    muzzle = {"flat": (-62, 30), "short": (-84, 34), "long": (-122, 40), "broad": (-98, 44)}
+    half = {"flat": (56, 44), "short": (62, 46), "long": (104, 46), "broad": (92, 72)}
     x, y = muzzle[look.snout]
     width, height = half[look.snout]
     if look.pattern == "bib":
@@ -168,7 +170,7 @@ def _head(animal: _Animal, head: Frame) -> None:
         animal.part("face", snout, width, height, fur=10)
     else:
         animal.part("face", snout, width, height, mixed(coat.fur, coat.pale, 55), fur=10)
-    nose_x = {"flat": 0, "short": -34, "long": -96, "broad": -62}[look.snout]
+    nose_x = {"flat": 0, "short": -34, "long": -88, "broad": -62}[look.snout]
     nose_y = {"flat": -26, "short": -18, "long": -18, "broad": -34}[look.snout]
     wide = {"flat": 20, "short": 21, "long": 28, "broad": 34}[look.snout]
     canvas = animal.canvas
@@ -181,36 +183,35 @@ def _head(animal: _Animal, head: Frame) -> None:
         canvas.ellipse(eye, eye_width, 26, iris)
         canvas.ellipse(eye.child(-4, 2), eye_width // 2, 20, DARK, flat=True)
         canvas.ellipse(eye.child(-8, -10), 6, 6, (250, 250, 250), flat=True)
-    if look.ears in ("floppy", "long"):
-        _ears(animal, head)
+    if hanging:  # over the cheek
+        _ear(animal, head, far=False)
 
 
-def _ears(animal: _Animal, head: Frame) -> None:
+def _ear(animal: _Animal, head: Frame, far: bool) -> None:
+    """Paint the ear on the side `far` from the viewer (the left) or the near one."""
     look, coat, canvas = animal.look, animal.coat, animal.canvas
     inner = mixed(coat.pale, (226, 140, 130), 60)
-    for far, x, turn in ((True, -78, -22), (False, 74, 26)):
-        root = head.child(x, -88, turn)
-        if look.ears in ("pointed", "tufted", "bat"):
-            width, height = (92, 128) if look.ears == "bat" else (58, 84)
-            pattern = markings(look.pattern, "ear", animal.rng)
-            corners = [(0, -1024), (960, 1024), (-960, 1024)]
-            up = root.child(0, -height // 2)
-            if look.ears == "tufted":
-                tuft = [(0, -1024), (300, 1024), (-300, 1024)]
-                canvas.polygon(up.child(0, -height - 14), 46, 58, tuft, DARK, flat=True)
-            canvas.polygon(up, width, height, corners, coat.fur, coat.marking, pattern)
-            canvas.polygon(up.child(0, height // 4), width * 6 // 10, height * 6 // 10, corners,
-                           inner)  # fmt: skip
-        elif look.ears == "round":
-            animal.part("ear", root.child(0, -14), 58, 56, fur=10)
-            canvas.ellipse(root.child(0, -8), 34, 32, inner)
-        else:
-            length, width = (128, 52) if look.ears == "long" else (84, 52)
-            hang = head.child(-112 if far else 116, -70, 14 if far else -14)
-            shade = mixed(coat.fur, coat.marking, 35)
-            marked = look.pattern in ("points", "saddle")
-            colour = coat.marking if marked else shade
-            animal.part("ear", hang.child(0, length * 8 // 10), width, length, colour, fur=14)
+    root = head.child(-78 if far else 74, -88, -22 if far else 26)
+    if look.ears in ("pointed", "tufted", "bat"):
+        width, height = (92, 120) if look.ears == "bat" else (58, 82)
+        pattern = markings(look.pattern, "ear", animal.rng)
+        triangle = [(0, -1024), (960, 1024), (-960, 1024)]
+        up = root.child(0, -height // 2)
+        if look.ears == "tufted":
+            tuft = [(0, -1024), (300, 1024), (-300, 1024)]
+            canvas.polygon(up.child(0, -height - 10), 50, 56, tuft, DARK, flat=True)
+        canvas.polygon(up, width, height, triangle, coat.fur, coat.marking, pattern)
+        inside = up.child(0, height // 4)
+        canvas.polygon(inside, width * 6 // 10, height * 6 // 10, triangle, inner)
+    elif look.ears == "round":
+        animal.part("ear", root.child(0, -8), 58, 56, fur=10)
+        canvas.ellipse(root.child(0, -2), 34, 32, inner)
+    else:
+        length, width = (128, 54) if look.ears == "long" else (82, 54)
+        hang = head.child(-112 if far else 118, -74, 26 if far else -16)
+        marked = look.pattern in ("points", "saddle")
+        colour = coat.marking if marked else mixed(coat.fur, coat.marking, 35)
+        animal.part("ear", hang.child(0, length * 8 // 10), width, length, colour, fur=14)
 
 
 def mixed(one: Colour, other: Colour, percent: int) -> Colour:
