@@ -97,6 +97,7 @@ def test_the_oldest_keys_make_room_and_one_at_a_time(tmp_path):
         os.utime(tmp_path / key, (1e9 - age, 1e9 - age))
     FeatureCache(tmp_path, "mine", 4 * KILOBYTES).get("view000", Computed(table(256)))
     assert files(tmp_path) == ["mine/view000", "newest/valid", "older/valid"]
+    os.utime(tmp_path / "mine", (1, 1))  # in use, however old
     FeatureCache(tmp_path, "mine", 4 * KILOBYTES).get("view001", Computed(table(256)))
     assert files(tmp_path) == ["mine/view000", "mine/view001", "newest/valid"]
 

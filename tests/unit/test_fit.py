@@ -11,10 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from thaw.batches import FeatureBatches, chunks, steps_per_epoch
 from thaw.errors import UserError
-from thaw.fit import epoch_line, fit, predict
+from thaw.fit import History, epoch_line, fit, predict
 from thaw.model import freeze, parameter_groups, training_mode
+from thaw.optimizer import build_adamw
 from thaw.params.fit import Fit
+from thaw.precision import gradient_scaler
 from thaw.resume import Checkpoint
+from thaw.smoothing import Smoothed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -230,6 +233,35 @@ def test_a_killed_fit_of_images_ends_with_the_bytes_of_one_never_killed(
     whole = run("never killed")
 
     assert resumed == whole
+
+
+def test_moments_come_back_as_their_parameters_lie_in_memory(tiny_network, tmp_path):
+    """Vectorised sums over another layout differ in the last bits."""
+
+    def optimized():
+        network = tiny_network()
+        optimizer = build_adamw(network, parameter_groups(network), 0.01)
+        scaler = gradient_scaler("fp32", torch.device("cpu"))
+        return network, optimizer, scaler, History(), Smoothed()
+
+    trained, fresh = optimized(), optimized()
+    network, optimizer = trained[:2]
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    Checkpoint(tmp_path, "key").save(1, *trained)
+    assert Checkpoint(tmp_path, "key").load(*fresh) == 1
+
+    pairs = zip(network.parameters(), fresh[0].parameters(), strict=True)
+    for (before, after), name in zip(pairs, dict(network.named_parameters()), strict=True):
+        assert torch.equal(before, after), name
+        assert before.stride() == after.stride()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            old, new = optimizer.state[before][moment], fresh[1].state[after][moment]
+            assert torch.equal(old, new), (name, moment)
+            assert new.stride() == after.stride() == old.stride(), (name, moment)
+            assert not new.requires_grad
+    weight = fresh[0].body.layer1[0][0].weight
+    assert not weight.is_contiguous()  # or there was nothing to see here
 
 
 @pytest.mark.parametrize("killed_after", [1, 2])

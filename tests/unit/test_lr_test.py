@@ -35,7 +35,7 @@ def run(network, batches, plan, *, groups=None, **options):
 def generators():
     return (
         torch.get_rng_state().tolist(),
-        repr(np.random.get_state(legacy=False)),  # noqa: NPY002
+        repr(np.random.get_state(legacy=False)),
         random.getstate(),
     )
 
@@ -59,7 +59,7 @@ def assert_same(after, before):
     assert after == before
 
 
-@pytest.mark.parametrize("ending", ["normal", "diverging", "raising"])
+@pytest.mark.parametrize("ending", ["normal", "diverging", "raising", "raising backward"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_test_leaves_everything_as_it_was(tiny_network, image_batches, ending, precision):
     network = tiny_network().eval()
@@ -70,6 +70,13 @@ def test_a_test_leaves_everything_as_it_was(tiny_network, image_batches, ending,
     random.seed(5)
     before = everything(network)
     in_between = []
+
+    def raise_backward(gradient):
+        if len(in_between) == 16:
+            raise RuntimeError("out of memory")
+
+    if ending == "raising backward":  # with the head's gradients in place already
+        network.body.layer3[0][1].weight.register_hook(raise_backward)
     calls = itertools.count()
 
     def loss(outputs, targets):
@@ -80,7 +87,7 @@ def test_a_test_leaves_everything_as_it_was(tiny_network, image_batches, ending,
         return cross_entropy(outputs, targets) * (1e6 if ending == "diverging" and call > 15 else 1)
 
     plan = LRTest(steps=20, start=1e-4, end=10.0)
-    if ending == "raising":
+    if ending.startswith("raising"):
         with pytest.raises(RuntimeError, match="out of memory"):
             run(network, image_batches(), plan, groups=groups, loss=loss, precision=precision)
     else:

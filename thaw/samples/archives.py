@@ -23,7 +23,7 @@ from thaw.samples.tarball import write_tgz
 from thaw.samples.teddy import draw_teddy
 
 SEED = 42
-SOURCE_EACH, PETS_EACH, BEARS_EACH = 64, 30, 40
+SOURCE_EACH, PETS_EACH, BEARS_EACH = 100, 30, 40
 DOGSCATS_EACH = {"train": 60, "valid": 50}
 
 Stored = Literal["jpeg", "grey", "png", "turned"]
