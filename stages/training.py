@@ -16,13 +16,12 @@ from stages.paths import SCRATCH, Paths
 from stages.sections import TrainingParams
 from stages.tables import write_fit_metrics, write_history
 from thaw.batches import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     Batches,
     FeatureBatches,
     ImageBatches,
     Images,
 )
+from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.features import FeatureCache, compute_features, fold_batch_norms
 from thaw.files import read_json, write_json, write_parquet
 from thaw.fit import History, Setting, fit, predict, validate

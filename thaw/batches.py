@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from thaw.augment import View, plain_view, random_view, render
+from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.pack import Packed
 from thaw.params.augment import Augment
 from thaw.randomness import generator
-
-# ImageNet's, per channel in [0, 1]: what torchvision's weights were trained with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Batches(Protocol):

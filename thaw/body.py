@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thaw.errors import UserError
 from thaw.params.base import did_you_mean
@@ -12,7 +12,22 @@ from thaw.params.base import did_you_mean
 AFTER_THE_BODY = ("avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten")
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 EARLY_STRIDE = 8
+# Per channel, of pixels in [0, 1]: what torchvision's weights were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 DRY_RUN_SIDE = 224  # pixels; every architecture takes it
+
+
+class HalfRange(nn.Module):
+    """Turn ImageNet's normalisation into (pixel - 0.5) / 0.5, which some weights expect."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images [n, 3, h, w]; other channels than colours are left alone."""
+        if images.shape[1] != len(IMAGENET_MEAN):
+            return images
+        scale = images.new_tensor([std / 0.5 for std in IMAGENET_STD]).view(1, 3, 1, 1)
+        shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN]).view(1, 3, 1, 1)
+        return images * scale + shift
 
 
 def build_body(arch: str, channels: int = 3) -> nn.Sequential:
@@ -37,7 +52,7 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
     known = torchvision.models.list_models(module=torchvision.models)
     if arch not in known:
         raise UserError(f"model.arch: {arch!r} is not in torchvision; {did_you_mean(arch, known)}")
-    # GoogLeNet and Inception draw their initial weights very slowly unless told not to.
+    # Silences torchvision's warning that these two will draw their weights differently some day.
     options = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(arch, weights=None, **options)
     body = cut(network)
@@ -64,6 +79,8 @@ def ends_with_maps(body: nn.Sequential, channels: int) -> bool:
 def cut(network: nn.Module) -> nn.Sequential:
     """Keep an architecture's children up to its pooling, under their own names."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if hasattr(network, "transform_input"):  # torchvision sets it with the published weights
+        parts["transform_input"] = HalfRange()
     for name, child in network.named_children():
         if name in AFTER_THE_BODY:
             break

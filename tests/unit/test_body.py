@@ -52,7 +52,8 @@ def n_mean(maps):
 
 def build(arch):
     """Build an architecture with random numbers everywhere: ones and zeros hide mistakes."""
-    options = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
+    half_range = arch in ("googlenet", "inception_v3")  # as torchvision builds them with weights
+    options = {"init_weights": True, "transform_input": True} if half_range else {}
     generator = torch.Generator().manual_seed(0)
     with torch.device("cpu" if arch in NOT_META else "meta"):  # meta: torchvision draws nothing
         network = torchvision.models.get_model(arch, weights=None, **options)

@@ -48,9 +48,13 @@ CATS: dict[str, Look] = {
 DOGS: dict[str, Look] = {
     "basset_hound": Look("saddle", "long", "long", "thin", "low", ("ginger", "brown", "red")),
     "beagle": Look("saddle", "floppy", "long", "thin", "stout", ("ginger", "brown", "gold")),
-    "english_cocker_spaniel": Look("plain", "long", "broad", "stub", "stout", ("gold", "red", "chocolate")),
+    "english_cocker_spaniel": Look(
+        "plain", "long", "broad", "stub", "stout", ("gold", "red", "chocolate")
+    ),
     "english_setter": Look("spots", "long", "long", "bushy", "tall", ("white", "blue", "gold")),
-    "german_shorthaired": Look("spots", "floppy", "long", "stub", "tall", ("white", "blue", "grey")),
+    "german_shorthaired": Look(
+        "spots", "floppy", "long", "stub", "tall", ("white", "blue", "grey")
+    ),
     "pug": Look("points", "floppy", "broad", "curled", "stout", ("cream", "gold", "grey")),
     "saint_bernard": Look("patches", "floppy", "broad", "bushy", "tall", ("red", "gold", "brown")),
 }
