@@ -16,7 +16,7 @@ from thaw.samples.archives import NAMES, PHOTOS, Photo, draw, file_name
 from thaw.samples.photo import SHAPES
 
 SHA256 = {
-    "source": "c67341528505d953679ec7708b5fe5557cb457025d54724f499db39a4a1b0902",
+    "source": "052c558c705f4f050198aaa1029e764407e704d250df9a3adf4007914767b91f",
     "pets": "68714caf1a6bf58de14213db681d693ea2bd5ce6227dbfab37b27ae81400ec23",
     "dogscats": "ada3d6a20c95920940066efd57d695aa5ad580b79a740e601fa13c60eb0a11c1",
     "bears": "716a247d293ffa7869de2f1e341aa38055ad6f29e96dc40670db967dd4585b70",
