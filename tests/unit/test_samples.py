@@ -102,7 +102,7 @@ def test_bears_layout_is_a_folder_for_each_kind(drawn: Path) -> None:
 
 def test_source_layout_is_a_folder_for_each_kind() -> None:
     counts = Counter(photo.path.rsplit("/", 1)[0] for photo in PHOTOS["source"]())
-    assert counts == {f"creatures/{kind}": 64 for kind in kinds.SOURCE}
+    assert counts == {f"creatures/{kind}": 100 for kind in kinds.SOURCE}
 
 
 def test_members_are_sorted_and_carry_neither_time_nor_owner(drawn: Path) -> None:

@@ -85,8 +85,11 @@ class Canvas:
 
         Args:
             frame: position and turn.
-            half_width, half_height: in the frame's units.
-            colour: of the whole, and `second` where `pattern` says.
+            half_width: half axis along the frame's x, in its units.
+            half_height: half axis along its y.
+            colour: of the whole.
+            second: colour where `pattern` says.
+            pattern: takes the shape's own coordinates in units.
             fur: how ragged the rim is, 0 (smooth) to 100.
             flat: without the shading that makes it look round.
         """
@@ -111,7 +114,18 @@ class Canvas:
         pattern: Pattern | None = None,
         flat: bool = False,
     ) -> None:
-        """Paint a convex polygon; corners clockwise on the screen, in -1024..1024 of its box."""
+        """Paint a convex polygon, as `ellipse` does.
+
+        Args:
+            frame: position and turn of its box.
+            half_width: of the box, in the frame's units.
+            half_height: of the box.
+            corners: in -1024..1024 of the box, clockwise when y points down.
+            colour: of the whole.
+            second: colour where `pattern` says.
+            pattern: takes the shape's own coordinates in units.
+            flat: without shading.
+        """
         patch = self.patch(frame, half_width, half_height)
         if patch is None:
             return

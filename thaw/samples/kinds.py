@@ -36,7 +36,6 @@ SOURCE: dict[str, Look] = {
     "yarrowdeer": Look("spots", "bat", "long", "stub", "tall", WARM),
 }
 
-
 # Twelve of the published breeds; two or three always share what is seen first.
 CATS: dict[str, Look] = {
     "Bengal": Look("spots", "pointed", "short", "thin", "slim", ("ginger", "gold", "brown")),

@@ -1,0 +1,38 @@
+"""What only a GPU can show: skipped without CUDA."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from thaw.fit import fit
+from thaw.model import parameter_groups
+from thaw.precision import choose_precision
+from thaw.resume import Checkpoint
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_fit_on_the_gpu_learns(
+    tiny_network, image_batches, make_setting, tmp_path: Path, precision: str
+) -> None:
+    cuda = torch.device("cuda")
+    assert choose_precision("auto", cuda) == "fp16"
+    network, batches = tiny_network().to(cuda), image_batches()
+    batches = replace(
+        batches,
+        training=replace(batches.training, device=cuda),
+        validation=replace(batches.validation, device=cuda),
+    )
+    setting = make_setting(
+        parameter_groups(network), [1e-2] * 3, epochs=20, batch_size=4, precision=precision
+    )
+    setting = replace(setting, device=cuda)
+    history = fit(network, batches, setting, Checkpoint(tmp_path, "key"), lambda _: None)
+    losses = [row["train_loss"] for row in history.epochs]
+    assert losses[-1] < losses[0]
