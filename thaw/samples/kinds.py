@@ -15,8 +15,8 @@ DEEP: tuple[CoatName, ...] = ("black", "brown", "chocolate", "grey")
 WARM: tuple[CoatName, ...] = ("ginger", "gold", "red", "brown", "cream")
 COOL: tuple[CoatName, ...] = ("grey", "blue", "black", "white")
 
-# Invented animals, each pair of ears and snout once. Sixteen, for a body that has only a minute
-# to learn: twice as many take three times as long to tell apart.
+# Invented animals, each pair of ears and snout once. Sixteen, not more: the body that is trained
+# on them has only about a minute.
 SOURCE: dict[str, Look] = {
     "duskbat": Look("plain", "bat", "flat", "thin", "slim", COOL),
     "emberlynx": Look("spots", "tufted", "broad", "bushy", "tall", WARM),
