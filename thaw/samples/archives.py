@@ -4,8 +4,10 @@
 draw('pets', Path('.'))"` writes ``oxford-iiit-pet.tgz`` into the current folder.
 """
 
+import functools
 import random
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -141,10 +143,24 @@ def draw(name: str, folder: Path) -> None:
         UserError: there is no sample of that name.
     """
     target = folder / file_name(name)
-    files = {photo.path: photo.content() for photo in PHOTOS[name]()}
+    count = len(_photos(name))
+    with ProcessPoolExecutor() as processes:  # no picture depends on another
+        drawn = processes.map(_drawn, [name] * count, range(count), chunksize=20)
+        files = dict(drawn)
     if name == "pets":
         files["oxford-iiit-pet/annotations/list.txt"] = _pets_list().encode()
     write_tgz(target, files)
+
+
+@functools.cache
+def _photos(name: str) -> list[Photo]:
+    return list(PHOTOS[name]())
+
+
+def _drawn(name: str, number: int) -> tuple[str, bytes]:
+    """Draw one picture of a sample, in whichever process."""
+    photo = _photos(name)[number]
+    return photo.path, photo.content()
 
 
 def _pets_list() -> str:
