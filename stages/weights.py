@@ -11,6 +11,7 @@ from thaw.params.base import params
 from thaw.params.download import Download
 from thaw.params.model import Model
 from thaw.params.weights import Weights, is_recipe_model
+from thaw.recipe_model import extract_body
 
 
 @params
@@ -24,6 +25,15 @@ class Params:
 
 def run(params: Params, paths: Paths) -> None:
     """Write the body's weights, verified, as safetensors with torchvision's names."""
+    source = params.weights.source
+    if is_recipe_model(source):
+        extract_body(Path(source), params.model, paths.pretrained)
+    else:
+        write_body(params, paths)
+
+
+def write_body(params: Params, paths: Paths) -> None:
+    """Build the architecture, fill it from the source, and write it."""
     from thaw.body import adapt_first_convolution, build_body, input_channels
     from thaw.model import save_weights
     from thaw.randomness import seeded
@@ -49,8 +59,6 @@ def local_file(source: str, arch: str, paths: Paths) -> Path:
     """Return the verified local file of a source, fetched first if it has an address."""
     from thaw.weights import check_hash_in_name, torchvision_address
 
-    if is_recipe_model(source):
-        return Path(source)
     if source.startswith("torchvision:"):
         source = torchvision_address(arch, source.removeprefix("torchvision:"))
     path = Path(source).expanduser()

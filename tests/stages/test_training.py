@@ -210,6 +210,9 @@ def test_another_recipes_model_is_a_body(prepared: Project, recipe: dict) -> Non
     assert (prepared.folder / "models/other/pretrained.safetensors").read_bytes() == (
         prepared.folder / "models/tiny/pretrained.safetensors"
     ).read_bytes()
+    resnet = other | {"model": recipe["model"] | {"arch": "resnet18"}}
+    message = refused(prepared, "weights", resnet, "other")
+    assert "has model.arch shufflenet_v2_x0_5, this recipe resnet18" in message
     forgotten = other | {"weights": {"source": model, "after": "stages/weights.py"}}
     assert f"after must be '{model}'" in refused(prepared, "weights", forgotten, "other")
 

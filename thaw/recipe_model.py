@@ -1,0 +1,37 @@
+"""Take the body out of another recipe's model: files alone, no torch."""
+
+from pathlib import Path
+
+from safetensors.numpy import load_file, save_file
+
+from thaw.errors import UserError
+from thaw.files import read_json, replacing
+from thaw.params.model import Model
+
+PREFIX = "body."
+
+
+def extract_body(source: Path, model: Model, target: Path) -> None:
+    """Write the body's tensors of a recipe's model under torchvision's names.
+
+    Args:
+        source: another recipe's ``model.safetensors``, with its ``model.json`` beside it.
+        model: the section of the recipe that wants the body.
+        target: the file to write.
+
+    Raises:
+        UserError: the other recipe's body is of another architecture or for other channels.
+    """
+    other = read_json(source.with_name("model.json"))["model"]
+    for key in ("arch", "channels"):
+        wanted = getattr(model, key)
+        if other[key] != wanted:
+            raise UserError(
+                f"weights.source: {source} has model.{key} {other[key]}, this recipe {wanted}. "
+                f"Give both recipes the same model.{key}."
+            )
+    tensors = load_file(source)
+    body = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
+    with replacing(target) as part:
+        save_file(body, part)
+    print(f"body: {len(body)} tensors of {source}")
