@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Project, tiny_recipe
+from project import Project, tiny_recipe
 
 pytestmark = pytest.mark.slow
 

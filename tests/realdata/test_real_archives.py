@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SHARED, Project, archives_folder
+from project import SHARED, Project, archives_folder
 from real_recipes import SHA256, real_recipe
 
 WEIGHTS = Path(os.environ.get("THAW_WEIGHTS", SHARED / "weights"), "mobilenet_v2-1efb22c2.pth")

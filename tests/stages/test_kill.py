@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Project, tiny_recipe
+from project import Project, tiny_recipe
 from test_dvc import output_hashes
 
 pytestmark = pytest.mark.slow

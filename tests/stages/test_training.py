@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Project, tiny_recipe
+from project import Project, tiny_recipe
 from safetensors import safe_open
 
 pytestmark = pytest.mark.slow
