@@ -24,7 +24,7 @@ class Params:
 def run(params: Params, paths: Paths) -> None:
     """Write the items table, the vocabulary, and the numbers of both."""
     split = params.split
-    listed = list_images(paths.raw / params.data.folder)
+    listed = list_images(paths.raw / params.data.folder, params.data.leave_out)
     items = find_items(split.label, listed, paths.raw)
     if len(items) < len(listed):
         print(f"{len(listed) - len(items)} of {len(listed)} images are not in the CSV: left out.")

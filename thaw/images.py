@@ -4,6 +4,7 @@ import errno
 import os
 import struct
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,25 +58,36 @@ class Decoded(NamedTuple):
     source_width: int
 
 
-def list_images(folder: Path) -> list[str]:
+def list_images(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
     """List the image files at any depth below a folder.
 
     Hidden files and folders are skipped, links to folders are not followed.
+
+    Args:
+        folder: where to look.
+        leave_out: folders to skip, relative to `folder`, with forward slashes.
 
     Returns:
         Paths relative to `folder`, with forward slashes, sorted by character.
 
     Raises:
-        UserError: the folder does not exist or holds no images, or a name is not UTF-8.
+        UserError: the folder, or one to leave out, does not exist; no image is found; or a name
+            is not UTF-8.
     """
     if not folder.is_dir():
         raise UserError(
             f"data.folder: {folder} does not exist; {_did_you_mean(folder)} "
             "Correct it, or run the stage untar first."
         )
+    for name in leave_out:
+        if not (folder / name).is_dir():
+            raise UserError(
+                f"data.leave_out: {folder / name} does not exist; {_did_you_mean(folder / name)}"
+            )
+    skipped = {folder / name for name in leave_out}
     found = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [n for n in folders if n[0] != "." and Path(parent, n) not in skipped]
         found += [
             Path(parent, name).relative_to(folder).as_posix()
             for name in files

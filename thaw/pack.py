@@ -113,7 +113,7 @@ def pack_images(
 
     Args:
         folder: where the images are.
-        data: short side, and the share of images that may be bad.
+        data: folders to leave out, short side, and the share of images that may be bad.
         packed: to be written: uint8 RGB, row by row, image after image in the order of the paths.
         packed_index: to be written: path, offset in bytes, height, width, source_height,
             source_width of each image.
@@ -127,7 +127,7 @@ def pack_images(
         UserError: too many bad files (`bad_csv` is written all the same), no good one, no images,
             or too little space on the disk.
     """
-    paths = list_images(folder)
+    paths = list_images(folder, data.leave_out)
     need = _estimate(folder, paths, data.presize)
     require_free_space(packed.parent, need, f"packing {len(paths)} images")
     rows: list[tuple[str, int, int, int, int, int]] = []

@@ -50,6 +50,15 @@ def test_hidden_files_and_linked_folders_are_not_listed(tmp_path: Path) -> None:
     assert list_images(tmp_path / "in") == ["a.jpg", "one.jpg"]
 
 
+def test_folders_can_be_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "train/cats/a.jpg", "test1/b.jpg", "sample/train/c.jpg", "deep/test1/d.jpg")
+    listed = list_images(tmp_path, ["test1", "sample/train"])
+    assert listed == ["deep/test1/d.jpg", "train/cats/a.jpg"]
+    expected = r"leave_out: .*tset1 does not exist; did you mean 'test1'"
+    with pytest.raises(UserError, match=expected):
+        list_images(tmp_path, ["tset1"])
+
+
 def test_a_missing_folder_names_the_nearest(tmp_path: Path) -> None:
     touch(tmp_path, "bears/black/a.jpg")
     with pytest.raises(UserError, match="baers/black does not exist; did you mean 'bears'"):

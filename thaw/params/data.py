@@ -15,6 +15,8 @@ class Data:
     Attributes:
         folder: the images' folder inside the archive; "." is the archive's top. Every image
             below it counts, at any depth.
+        leave_out: folders below `folder` whose images do not count, such as a test set without
+            labels.
         presize: short side of a packed image in pixels: a little more than the training side,
             as augmentation needs a margin. Smaller images keep their size.
         max_bad: largest share of images that may fail to decode before `pack` refuses; they are
@@ -22,6 +24,7 @@ class Data:
     """
 
     folder: str = "."
+    leave_out: list[str] = Field(default_factory=list)
     presize: Annotated[int, Field(ge=8, le=8192)] = 256
     max_bad: Annotated[float, Field(ge=0, le=1)] = 0.01
 
