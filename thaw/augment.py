@@ -233,10 +233,11 @@ def render(
     """
     device = canvas.device
     grid = sampling_grid(view.matrices.to(device), shapes.to(device), canvas.shape[1:3], output)
-    pixels = canvas.permute(0, 3, 1, 2).float().div_(255)
-    images = F.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
+    images = F.grid_sample(
+        canvas.permute(0, 3, 1, 2).float(), grid, mode="bilinear", align_corners=False
+    ).div_(255)
     if view.lighting is not None:
-        images = relight(images, view.lighting.to(device))
+        images = relight_(images, view.lighting.to(device))
     shift = torch.tensor(mean, device=device).view(1, -1, 1, 1)
     scale = torch.tensor(std, device=device).view(1, -1, 1, 1)
     return images.sub_(shift).div_(scale).contiguous(memory_format=torch.channels_last)
@@ -262,26 +263,40 @@ def sampling_grid(
     y = (torch.arange(height, device=device) * 2 + 1) / height - 1
     columns, rows = x.repeat(height), y.repeat_interleave(width)
     points = torch.stack([columns, rows, torch.ones_like(columns)], 1)
-    seen = points @ matrices.transpose(1, 2)
-    image = seen[..., :2] / seen[..., 2:]
     lengths = shapes.flip(1).unsqueeze(1).float()
-    pixels = mirror((image + 1) * lengths / 2, lengths).clamp(min=0.5).minimum(lengths - 0.5)
+    seen = points @ (to_pixels(shapes) @ matrices).transpose(1, 2)
+    far = mirror_(seen[..., :2] / seen[..., 2:], lengths)
+    # Half a pixel inside of the edges nothing beyond them is read. In place: this is memory-bound.
+    far = torch.minimum(far.clamp_(min=0.5), lengths - 0.5, out=far)
     full = torch.tensor([canvas[1], canvas[0]], device=device, dtype=torch.float32)
-    return (pixels * 2 / full - 1).view(-1, height, width, 2)
+    return torch.addcmul(lengths * 2 / full - 1, far, -2 / full).view(-1, height, width, 2)
 
 
-def mirror(position: Tensor, length: Tensor) -> Tensor:
-    """Fold positions in [-length, 2 * length] back into [0, length], as mirrors at both ends."""
-    return length - (length - position.abs()).abs()
+def to_pixels(shapes: Tensor) -> Tensor:
+    """Return matrices [n, 3, 3] from [-1, 1] to [0, width] and [0, height].
+
+    Args:
+        shapes: int [n, 2], height and width.
+    """
+    half = shapes.flip(1).float() / 2
+    return scale_and_shift(half, half)
 
 
-def relight(images: Tensor, lighting: Tensor) -> Tensor:
-    """Shift and scale the logits of pixel values in [0, 1].
+def mirror_(position: Tensor, length: Tensor) -> Tensor:
+    """Fold positions in [-length, 2 * length] back as mirrors at both ends do, in place.
+
+    Returns:
+        The distance from the far end, in [0, length].
+    """
+    return position.abs_().sub_(length).abs_()
+
+
+def relight_(images: Tensor, lighting: Tensor) -> Tensor:
+    """Shift and scale the logits of pixel values in [0, 1], in place.
 
     Args:
         images: float [n, c, h, w].
         lighting: float [n, 2], offset and factor.
     """
     offset, factor = (column.view(-1, 1, 1, 1) for column in lighting.unbind(1))
-    logits = torch.logit(images, LIGHT_EPSILON)
-    return torch.sigmoid((logits + offset) * factor)
+    return images.logit_(LIGHT_EPSILON).add_(offset).mul_(factor).sigmoid_()

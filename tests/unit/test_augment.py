@@ -14,7 +14,7 @@ from thaw.augment import (
     crops,
     flips,
     lightings,
-    mirror,
+    mirror_,
     plain_view,
     random_view,
     render,
@@ -269,7 +269,9 @@ def test_an_edge_mirrors_what_is_inside(picture):
 
 
 def test_mirror_folds_positions_at_both_ends():
-    folded = mirror(torch.tensor([-3.0, -0.5, 0.0, 4.0, 10.0, 11.0, 19.5]), torch.tensor(10.0))
+    folded = 10 - mirror_(
+        torch.tensor([-3.0, -0.5, 0.0, 4.0, 10.0, 11.0, 19.5]), torch.tensor(10.0)
+    )
     assert folded.tolist() == [3.0, 0.5, 0.0, 4.0, 10.0, 9.0, 0.5]
 
 
