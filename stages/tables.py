@@ -1,5 +1,6 @@
 """The tables that fits and LR tests leave in results/."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -8,16 +9,15 @@ import pandas as pd
 from stages.paths import Paths
 from thaw.files import write_csv, write_json
 from thaw.lr_curve import Curve, Suggestion
-from thaw.params.fit import Fit
 from thaw.schedule import GROUPS
 
 if TYPE_CHECKING:
     from thaw.fit import History
 
 
-def write_history(history: "History", plan: Fit, paths: Paths, stage: str) -> None:
+def write_history(history: "History", metrics: Sequence[str], paths: Paths, stage: str) -> None:
     """Write history.csv, a row per epoch, and batches.csv, a row per step."""
-    epoch_columns = ["epoch", "train_loss", "valid_loss", *plan.metrics, "lr"]
+    epoch_columns = ["epoch", "train_loss", "valid_loss", *metrics, "lr"]
     epochs = pd.DataFrame(history.epochs, columns=epoch_columns)
     steps = pd.DataFrame(history.steps, columns=["step", "loss", "lr", "momentum"])
     write_csv(paths.result(stage, "history.csv"), epochs)
@@ -25,7 +25,12 @@ def write_history(history: "History", plan: Fit, paths: Paths, stage: str) -> No
 
 
 def write_fit_metrics(
-    last: dict[str, float], lrs: list[float], items: int, paths: Paths, stage: str
+    last: dict[str, float],
+    lrs: Sequence[float],
+    items: int,
+    paths: Paths,
+    stage: str,
+    groups: Sequence[str] = GROUPS,
 ) -> None:
     """Write metrics.json: the last epoch's row, the largest rate per group, and the item count."""
     metrics: dict[str, float] = {"train/items": items}
@@ -34,7 +39,7 @@ def write_fit_metrics(
             metrics["train/loss"] = value
         elif name not in ("epoch", "lr"):
             metrics[f"valid/{name.removeprefix('valid_')}"] = value
-    metrics |= {f"lr/{group}": lr for group, lr in zip(GROUPS, lrs, strict=True)}
+    metrics |= {f"lr/{group}": lr for group, lr in zip(groups, lrs, strict=True)}
     write_json(paths.result(stage, "metrics.json"), metrics)
 
 

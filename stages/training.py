@@ -28,6 +28,7 @@ from thaw.fit import History, Setting, fit, predict, validate
 from thaw.items import read_items
 from thaw.lr_curve import Curve
 from thaw.lr_test import lr_range_test
+from thaw.metrics import measure
 from thaw.model import (
     Network,
     build_network,
@@ -259,6 +260,9 @@ def fit_phase(
         lrs=lrs,
         groups=phase.groups,
         loss=cross_entropy,
+        measure=functools.partial(
+            measure, plan.metrics, top_k=plan.metric_top_k, threshold=plan.metric_threshold
+        ),
         precision=training.precision,
         device=training.device,
         training_mode=phase.training_mode,
@@ -266,7 +270,7 @@ def fit_phase(
     checkpoint = Checkpoint(paths.resume(stage), training.resume_key(inputs, lrs))
 
     def write(history: History) -> None:
-        write_history(history, plan, paths, stage)
+        write_history(history, plan.metrics, paths, stage)
 
     history = fit(phase.model, phase.batches, setting, checkpoint, write)
     write(history)

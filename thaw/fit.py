@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from thaw.batches import Batches, steps_per_epoch
 from thaw.errors import UserError
-from thaw.metrics import measure
 from thaw.optimizer import build_adamw, set_step
 from thaw.params.fit import Fit
 from thaw.params.model import Precision
@@ -22,6 +21,7 @@ from thaw.schedule import Step, one_cycle
 from thaw.smoothing import Smoothed
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Measure = Callable[[Tensor, Tensor], dict[str, float]]
 REMEDY = "Choose a smaller {stage}.lr, or precision: fp32 if it was fp16."
 
 
@@ -40,10 +40,11 @@ class Setting:
     Attributes:
         stage: names the random generators.
         seed: the recipe's.
-        plan: epochs, schedule, metrics.
+        plan: epochs and schedule.
         lrs: largest learning rate per group.
         groups: the model's parameters, a list per group.
         loss: of outputs and targets, a mean over the batch.
+        measure: metrics of all outputs and targets of the validation items.
         precision: resolved.
         device: of model and batches.
         training_mode: puts the model into this phase's training mode.
@@ -55,6 +56,7 @@ class Setting:
     lrs: Sequence[float]
     groups: Sequence[Sequence[nn.Parameter]]
     loss: Loss
+    measure: Measure
     precision: Precision
     device: torch.device
     training_mode: Callable[[nn.Module], Any]
@@ -162,7 +164,6 @@ def validate(model: nn.Module, batches: Batches, setting: Setting) -> dict[str, 
     Raises:
         UserError: a loss that is not a number.
     """
-    plan = setting.plan
     outputs, targets = predict(model, batches.valid(), setting.precision, setting.device)
     loss = float(setting.loss(outputs, targets))
     if not math.isfinite(loss):
@@ -170,8 +171,7 @@ def validate(model: nn.Module, batches: Batches, setting: Setting) -> dict[str, 
             f"{setting.stage}: the validation loss became {loss}. "
             f"{REMEDY.format(stage=setting.stage)}"
         )
-    metrics = measure(plan.metrics, outputs, targets, plan.metric_top_k, plan.metric_threshold)
-    return {"valid_loss": loss} | metrics
+    return {"valid_loss": loss} | setting.measure(outputs, targets)
 
 
 @torch.no_grad()

@@ -119,6 +119,7 @@ def make_setting():
     from torch.nn.functional import cross_entropy
 
     from thaw.fit import Setting
+    from thaw.metrics import measure
     from thaw.params.fit import Fit
 
     def make(
@@ -139,6 +140,7 @@ def make_setting():
             lrs=lrs,
             groups=groups,
             loss=loss,
+            measure=lambda outputs, targets: measure(["error_rate"], outputs, targets),
             precision=precision,
             device=torch.device("cpu"),
             training_mode=training_mode,
