@@ -25,6 +25,7 @@ from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.features import FeatureCache, compute_features, fold_batch_norms
 from thaw.files import read_json, write_json, write_parquet
 from thaw.fit import History, Setting, fit, predict, validate
+from thaw.fixed_norms import apply_norms_in_convolutions
 from thaw.items import read_items
 from thaw.lr_curve import Curve
 from thaw.lr_test import lr_range_test
@@ -165,6 +166,8 @@ def unfrozen_phase(training: Training, batch_size: int) -> Phase:
     """Let everything train, on live images."""
     network, train_bn = training.network, training.params.model.train_bn
     unfreeze(network)
+    if not train_bn and training.precision == "fp32":
+        apply_norms_in_convolutions(network.body)
     return Phase(
         network,
         training.image_batches(batch_size),
