@@ -11,6 +11,14 @@ from stages.recipe import read_recipes
 from stages.timing import stage_seconds
 from thaw.errors import UserError
 
+# What a recipe is judged by: the first of these that its metrics have.
+HEADLINES = {
+    "error_rate": "error rate",
+    "mean_average_precision": "mean average precision",
+    "mean_pixels": "mean error in pixels",
+    "rmse": "root mean squared error",
+}
+
 
 def result_rows() -> list[tuple[str, str, str, str]]:
     """Return recipe, metric, value and seconds of each recipe that has been evaluated.
@@ -22,12 +30,14 @@ def result_rows() -> list[tuple[str, str, str, str]]:
     for recipe in read_recipes():
         metrics_file = Paths(recipe).result("evaluate", "metrics.json")
         if not metrics_file.exists():
-            rows.append((recipe, "error rate", "not run yet: dvc repro", ""))
+            rows.append((recipe, "", "not run yet: dvc repro", ""))
             continue
         metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-        error, deviation = metrics["valid/error_rate"], metrics["valid/error_rate_se"]
-        seconds = stage_seconds(recipe)
-        rows.append((recipe, "error rate", f"{error:.3f} ± {deviation:.3f}", f"{seconds:.0f}"))
+        key = next(name for name in HEADLINES if f"valid/{name}" in metrics)
+        value = f"{metrics[f'valid/{key}']:.3f}"
+        if f"valid/{key}_se" in metrics:
+            value += f" ± {metrics[f'valid/{key}_se']:.3f}"
+        rows.append((recipe, HEADLINES[key], value, f"{stage_seconds(recipe):.0f}"))
     return rows
 
 

@@ -10,14 +10,17 @@ import sys
 import time
 
 from stages.paths import Paths
-from stages.recipe import check_sections, read_params, read_recipes
+from stages.recipe import check_sections, is_of_ratings, read_params, read_recipes
 from stages.timing import write_timing
 from thaw.errors import UserError
 
 STAGES = (
     "download", "untar", "weights", "split", "pack",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "evaluate",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
+    "lr_find", "fit", "evaluate", "interpret",
 )  # fmt: skip
+RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
+VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +78,7 @@ def check() -> None:
     problems = []
     recipes = read_recipes()
     for recipe, values in recipes.items():
-        for stage in STAGES:
+        for stage in RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES:
             try:
                 check_sections(recipe, values)
                 read_params(recipe, importlib.import_module(f"stages.{stage}").Params)

@@ -63,6 +63,11 @@ class Paths:
         return Path("models", self.recipe, "model.json")
 
     @property
+    def threshold(self) -> Path:
+        """The probability above which an answer is taken: of each class, or of any."""
+        return Path("models", self.recipe, "threshold.json")
+
+    @property
     def predictions(self) -> Path:
         """The final model's outputs on every held-out item."""
         return Path("results", self.recipe, "predictions.parquet")

@@ -20,6 +20,15 @@ def frozen_lrs(lr: LearningRate, suggestion: Path) -> list[float]:
     return group_lrs(known if isinstance(lr, list) else known[0])
 
 
+def one_lr(lr: LearningRate, suggestion: Path) -> float:
+    """Resolve the rate of a model of one group; `auto` is what the LR test chose.
+
+    Raises:
+        UserError: `auto`, but the test yielded no rate.
+    """
+    return _chosen(suggestion, "fit") if lr == AUTO else float(lr)
+
+
 def unfrozen_lrs(lr: LearningRate, suggestion: Path, frozen_metrics: Path) -> list[float]:
     """Resolve the unfrozen fit's rates.
 

@@ -18,6 +18,7 @@ SECTIONS = (
     "seed", "threads", "precision", "data", "model", "augment",
     "download", "untar", "weights", "split",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen",
+    "threshold", "lr_find", "fit",
 )  # fmt: skip
 
 T = TypeVar("T")
@@ -63,6 +64,14 @@ def read_params(recipe: str, cls: type[T], file: Path = PARAMS_FILE) -> T:
     check_sections(recipe, values)
     wanted = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     return parse(cls, {k: values[k] for k in wanted if k in values}, f"recipes.{recipe}")
+
+
+def is_of_ratings(values: Mapping[str, Any]) -> bool:
+    """Say whether a recipe is of ratings: it has other stages than one of images."""
+    node: Any = values
+    for key in ("split", "label", "rule"):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return bool(node == "ratings")
 
 
 def check_sections(recipe: str, values: Mapping[str, Any]) -> None:

@@ -3,13 +3,17 @@
 import numpy as np
 
 from stages.paths import Paths
+from stages.ratings_split import split_ratings
+from thaw.csv_items import LINE
 from thaw.files import write_json, write_parquet
 from thaw.images import list_images
-from thaw.labels import add_columns, find_items, label_items, vocabulary
+from thaw.labels import add_columns, find_items
 from thaw.params.base import Seed, params, some_of
 from thaw.params.data import Data
+from thaw.params.ratings import RatingsLabel
 from thaw.params.split import FolderSplit, Split
 from thaw.splits import check_split, held_out, keep_folders, split_metrics
+from thaw.targets import add_targets
 
 
 @params
@@ -23,33 +27,31 @@ class Params:
 
 def run(params: Params, paths: Paths) -> None:
     """Write the items table, the vocabulary, and the numbers of both."""
-    split = params.split
-    listed = list_images(paths.raw / params.data.folder, params.data.leave_out)
+    split, folder = params.split, paths.raw / params.data.folder
+    if isinstance(split.label, RatingsLabel):
+        split_ratings(params.seed, params.data, split, split.label, paths)
+        return
+    listed = list_images(folder, params.data.leave_out)
     items = find_items(split.label, listed, paths.raw)
-    if len(items) < len(listed):
-        print(f"{len(listed) - len(items)} of {len(listed)} images are not in the CSV: left out.")
     if isinstance(split.by, FolderSplit):
         items, others = keep_folders(items, split.by)
         if others:
             named = some_of(f"{name} ({count})" for name, count in others.items())
             print(f"{sum(others.values())} images in other folders are left out: {named}.")
-    items = add_columns(label_items(items, split.label), split.columns)
-    labels = items["label"].tolist()
-    classes = vocabulary(labels, split.classes)
+    items, labels, classes = add_targets(items, split, folder)
+    items = add_columns(items, split.columns)
     valid = held_out(items, split.by, params.seed)
     check_split(labels, valid, classes)
 
-    number = {name: target for target, name in enumerate(classes)}
-    items["target"] = np.array([number[label] for label in labels], np.int64)
     items["split"] = np.where(valid, "valid", "train")
     own = ["path", "label", "target", "split"]
-    metrics = split_metrics(items, classes) | {"left_out": len(listed) - len(items)}
-    write_parquet(paths.items, items[own + sorted(set(items) - set(own))])
+    metrics = split_metrics(labels, valid, classes) | {"left_out": len(listed) - len(items)}
+    write_parquet(paths.items, items[own + sorted(set(items) - {*own, LINE})])
     write_json(paths.vocab, classes)
     write_json(paths.result("split", "metrics.json"), metrics)
     print(
         f"{len(classes)} classes, {metrics['train/items']} items to train on, "
-        f"{metrics['valid/items']} held out."
+        f"{metrics['valid/items']} held out, {metrics['left_out']} images left out."
     )
-    if metrics["valid/smallest_class"] == 0:
+    if metrics.get("valid/smallest_class") == 0:
         print("Some classes have no held-out item.")

@@ -9,12 +9,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    mse_loss,
+)
 
 from stages.key import content_key, loaded_modules
 from stages.paths import SCRATCH, Paths
 from stages.sections import TrainingParams
 from stages.tables import write_fit_metrics, write_history
+from thaw.augment import View, points_in_image
 from thaw.batches import (
     Batches,
     FeatureBatches,
@@ -24,12 +29,12 @@ from thaw.batches import (
 from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.features import FeatureCache, compute_features, fold_batch_norms
 from thaw.files import read_json, write_json, write_parquet
-from thaw.fit import History, Setting, fit, predict, validate
+from thaw.fit import History, Loss, Measure, Setting, fit, predict, validate
 from thaw.fixed_norms import apply_norms_in_convolutions
 from thaw.items import read_items
 from thaw.lr_curve import Curve
 from thaw.lr_test import lr_range_test
-from thaw.metrics import measure
+from thaw.metrics import measure, measure_labels, measure_points
 from thaw.model import (
     Network,
     build_network,
@@ -40,12 +45,18 @@ from thaw.model import (
     unfreeze,
 )
 from thaw.pack import open_packed
-from thaw.params.fit import Fit
+from thaw.params.fit import Fit, metrics_of
 from thaw.params.lr_test import LRTest
 from thaw.params.model import Precision
 from thaw.precision import choose_precision, keep_depthwise_fp32
 from thaw.resume import Checkpoint
+from thaw.task import Task
 
+LOSSES: dict[Task, Loss] = {
+    "label": cross_entropy,
+    "labels": binary_cross_entropy_with_logits,
+    "points": mse_loss,
+}
 # All that cached features depend on, apart from settings and files.
 FEATURE_MODULES = [
     f"thaw.{name}"
@@ -62,8 +73,9 @@ class Training:
     stage: str
     device: torch.device
     precision: Precision
+    task: Task
     vocab: list[str]
-    valid_paths: list[str]
+    held_out: pd.DataFrame
     training: Images
     validation: Images
     network: Network
@@ -112,7 +124,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     precision = choose_precision(params.precision, device)
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
-    items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
     images = {
         split: Images(
             packed,
@@ -120,10 +132,12 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
             torch.from_numpy(part.targets),
             params.augment,
             device,
+            points=task == "points",
         )
         for split, part in items.items()
     }
-    network = build_network(params.model, len(vocab), params.seed).to(device)
+    outputs = len(vocab) or items["train"].targets.shape[1]
+    network = build_network(params.model, outputs, params.seed).to(device)
     if precision == "bf16" and device.type == "cpu":
         keep_depthwise_fp32(network)
     return Training(
@@ -132,8 +146,9 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
         stage=stage,
         device=device,
         precision=precision,
+        task=task,
         vocab=vocab,
-        valid_paths=items["valid"].paths,
+        held_out=items["valid"].table,
         training=images["train"],
         validation=images["valid"],
         network=network,
@@ -186,21 +201,22 @@ def feature_batches(training: Training, batch_size: int) -> FeatureBatches:
         # Only in fp32 is the difference no more than rounding.
         return fold_batch_norms(network) if training.precision == "fp32" else network
 
-    def features(name: str, images: Images, label: str) -> torch.Tensor:
-        view = images.plain() if name == "valid" else images.random(params.seed, "views", name)
+    def features(name: str, images: Images, view: View) -> torch.Tensor:
         return cache.get(
-            name, lambda: compute_features(frozen(), images, view, training.precision, label)
+            name,
+            lambda: compute_features(
+                frozen(), images, view, training.precision, f"features, {name}"
+            ),
         ).to(device)
 
-    count = params.augment.views
+    names = [f"view{number:03}" for number in range(params.augment.views)]
+    views = {name: training.training.random(params.seed, "views", name) for name in names}
+    plain = training.validation.plain()
     return FeatureBatches(
-        views=[
-            features(f"view{v:03}", training.training, f"features of view {v + 1}/{count}")
-            for v in range(count)
-        ],
-        targets=training.training.targets.to(device),
-        valid_features=features("valid", training.validation, "validation features"),
-        valid_targets=training.validation.targets.to(device),
+        views=[features(name, training.training, view) for name, view in views.items()],
+        targets=[training.training.targets_in(view).to(device) for view in views.values()],
+        valid_features=features("valid", training.validation, plain),
+        valid_targets=training.validation.targets_in(plain).to(device),
         batch_size=batch_size,
         seed=params.seed,
         stage=training.stage,
@@ -240,11 +256,24 @@ def test_phase(training: Training, phase: Phase, plan: LRTest) -> Curve:
         stage=training.stage,
         seed=training.params.seed,
         groups=phase.groups,
-        loss=cross_entropy,
+        loss=LOSSES[training.task],
         precision=training.precision,
         device=training.device,
         training_mode=phase.training_mode,
     )
+
+
+def measure_of(task: Task, names: list[str], plan: Fit) -> Measure:
+    """Return what measures a task's answers."""
+    match task:
+        case "label":
+            return functools.partial(
+                measure, names, top_k=plan.metric_top_k, threshold=plan.metric_threshold
+            )
+        case "labels":
+            return functools.partial(measure_labels, names, threshold=plan.metric_threshold)
+        case "points":
+            return functools.partial(measure_points, names)
 
 
 def fit_phase(
@@ -256,16 +285,15 @@ def fit_phase(
         The checkpoint, to be deleted once the model is written as well.
     """
     paths, stage = training.paths, training.stage
+    metrics = metrics_of(training.task, plan.metrics, stage)
     setting = Setting(
         stage=stage,
         seed=training.params.seed,
         plan=plan,
         lrs=lrs,
         groups=phase.groups,
-        loss=cross_entropy,
-        measure=functools.partial(
-            measure, plan.metrics, top_k=plan.metric_top_k, threshold=plan.metric_threshold
-        ),
+        loss=LOSSES[training.task],
+        measure=measure_of(training.task, metrics, plan),
         precision=training.precision,
         device=training.device,
         training_mode=phase.training_mode,
@@ -273,7 +301,7 @@ def fit_phase(
     checkpoint = Checkpoint(paths.resume(stage), training.resume_key(inputs, lrs))
 
     def write(history: History) -> None:
-        write_history(history, plan.metrics, paths, stage)
+        write_history(history, metrics, paths, stage)
 
     history = fit(phase.model, phase.batches, setting, checkpoint, write)
     write(history)
@@ -283,26 +311,28 @@ def fit_phase(
 
 
 def write_predictions(training: Training, phase: Phase) -> None:
-    """Write the final outputs on every held-out item, so that nothing later needs the model."""
-    logits, targets = predict(
-        phase.model, phase.batches.valid(), training.precision, training.device
-    )
-    table = pd.DataFrame(
-        {
-            "path": training.valid_paths,
-            "split": "valid",
-            "label": [training.vocab[target] for target in targets.tolist()],
-            "target": targets.cpu().numpy(),
-            "logits": list(logits.cpu().numpy()),
-        }
-    )
-    write_parquet(training.paths.predictions, table)
+    """Write the final outputs on every held-out item, so that nothing later needs the model.
+
+    Labels: ``logits``. Points: ``prediction`` beside ``target``, both in pixels of the upright
+    original, and the other columns of the items table, to compare groups by.
+    """
+    outputs, _ = predict(phase.model, phase.batches.valid(), training.precision, training.device)
+    if training.task == "points":
+        images = training.validation
+        placed = points_in_image(outputs.cpu(), images.plain())
+        pixels = images.packed.to_pixels(images.rows.numpy(), placed.numpy())
+        table = training.held_out.assign(prediction=list(pixels))
+    else:
+        table = training.held_out[["path", "split", "label", "target"]]
+        table = table.assign(logits=list(outputs.cpu().numpy()))
+    write_parquet(training.paths.predictions, table.reset_index(drop=True))
 
 
 def write_model(training: Training) -> None:
     """Write the final weights, and beside them all that is needed to build and feed the model."""
     params = training.params
     description = {
+        "task": training.task,
         "model": asdict(params.model),
         "vocab": training.vocab,
         "image_side": params.augment.image_side,

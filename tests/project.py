@@ -42,10 +42,12 @@ class Project:
         """Run one stage."""
         return self.run(sys.executable, "-m", "stages", stage, recipe, ok=ok, **env)
 
-    def write_recipes(self, recipes: dict) -> None:
+    def write_recipes(self, images: dict, ratings: dict | None = None) -> None:
         """Replace params.yaml."""
+        ratings = ratings or {}
+        content = {"images": images, "ratings": ratings, "recipes": images | ratings}
         with (self.folder / "params.yaml").open("w") as file:
-            YAML().dump({"recipes": recipes}, file)
+            YAML().dump(content, file)
 
     def commit(self, message: str) -> None:
         """Commit everything that git does not ignore."""
@@ -73,6 +75,7 @@ def tiny_recipe(archive: Path) -> dict:
         "fit_frozen": {"epochs": 3, "lr": 1e-3, "batch_size": 8},
         "lr_unfrozen": {"steps": 20, "batch_size": 8},
         "fit_unfrozen": {"epochs": 3, "lr": [1e-4, 1e-3], "batch_size": 8},
+        "threshold": {},
     }
 
 

@@ -45,6 +45,38 @@ class View:
         return View(self.matrices[rows], lighting)
 
 
+def move_points(points: Tensor, view: View) -> Tensor:
+    """Return where points of the images are in the output.
+
+    Args:
+        points: float [n, 2 * p], x and y of each point in the image's [-1, 1].
+        view: of these n images.
+
+    Returns:
+        float [n, 2 * p] in the output's [-1, 1]; beyond it where a point has left the frame.
+    """
+    placed = F.pad(points.double().view(len(points), -1, 2), (0, 1), value=1.0)
+    seen = torch.linalg.solve(view.matrices.double(), placed.transpose(1, 2)).transpose(1, 2)
+    image: Tensor = (seen[..., :2] / seen[..., 2:]).reshape(points.shape).float()
+    return image
+
+
+def points_in_image(points: Tensor, view: View) -> Tensor:
+    """Return where points of the output are in the images; the inverse of `move_points`.
+
+    Args:
+        points: float [n, 2 * p], x and y of each point in the output's [-1, 1].
+        view: of these n images.
+
+    Returns:
+        float [n, 2 * p] in the image's [-1, 1].
+    """
+    placed = F.pad(points.double().view(len(points), -1, 2), (0, 1), value=1.0)
+    seen = placed @ view.matrices.double().transpose(1, 2)
+    image: Tensor = (seen[..., :2] / seen[..., 2:]).reshape(points.shape).float()
+    return image
+
+
 def plain_view(shapes: Tensor, augment: Augment) -> View:
     """Look at images as in validation: the centre, or all of it if squished.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thaw.augment import View, plain_view, random_view, render
+from thaw.augment import View, move_points, plain_view, random_view, render
 from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.pack import Packed
 from thaw.params.augment import Augment
@@ -37,9 +37,11 @@ class Images:
     Attributes:
         packed: the packed file.
         rows: int64 [n], their positions in it.
-        targets: int64 [n].
+        targets: int64 [n], classes; or float [n, classes], 1 for each label; or float
+            [n, 2 * points], x and y of points in the image's [-1, 1].
         augment: the recipe's section.
         device: where pixels become floats.
+        points: whether targets are places, which move as the image does.
     """
 
     packed: Packed
@@ -47,6 +49,7 @@ class Images:
     targets: Tensor
     augment: Augment
     device: torch.device
+    points: bool = False
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -63,6 +66,10 @@ class Images:
     def random(self, seed: int, *purpose: str | int) -> View:
         """An augmented view of these images for one purpose."""
         return random_view(self.shapes, self.augment, generator(seed, *purpose))
+
+    def targets_in(self, view: View) -> Tensor:
+        """Return the targets as they are when the images are seen through a view."""
+        return move_points(self.targets, view) if self.points else self.targets
 
     def render(self, positions: Tensor, view: View) -> Tensor:
         """Return the images at `positions`, int64 [b], as float [b, c, h, w] seen through `view`.
@@ -103,24 +110,26 @@ class ImageBatches:
         return len(self.training.rows)
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images float [b, c, h, w] and targets int64 [b]."""
+        """Yield images float [b, c, h, w] and their targets."""
         view = self.training.random(self.seed, self.stage, epoch, "augment")
+        targets = self.training.targets_in(view)
         order = torch.randperm(
             self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
         )
         for positions in chunks(order, self.batch_size):
             yield (
                 self.training.render(positions, view),
-                self.training.targets[positions].to(self.training.device),
+                targets[positions].to(self.training.device),
             )
 
     def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images float [b, c, h, w] and targets int64 [b]."""
+        """Yield images float [b, c, h, w] and their targets."""
         view = self.validation.plain()
+        targets = self.validation.targets_in(view)
         for positions in torch.arange(len(self.validation.rows)).split(self.batch_size):
             yield (
                 self.validation.render(positions, view),
-                self.validation.targets[positions].to(self.validation.device),
+                targets[positions].to(self.validation.device),
             )
 
 
@@ -130,13 +139,13 @@ class FeatureBatches:
 
     Attributes:
         views: float [n, features] each.
-        targets: int64 [n].
+        targets: of each view: int64 [n] or float [n, outputs].
         valid_features: float [m, features].
-        valid_targets: int64 [m].
+        valid_targets: int64 [m] or float [m, outputs].
     """
 
     views: Sequence[Tensor]
-    targets: Tensor
+    targets: Sequence[Tensor]
     valid_features: Tensor
     valid_targets: Tensor
     batch_size: int
@@ -146,17 +155,18 @@ class FeatureBatches:
     @property
     def items(self) -> int:
         """Number of training items."""
-        return len(self.targets)
+        return len(self.targets[0])
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features float [b, features] and targets int64 [b]."""
-        features = self.views[epoch % len(self.views)]
+        """Yield features float [b, features] and their targets."""
+        view = epoch % len(self.views)
+        features, targets = self.views[view], self.targets[view]
         order = torch.randperm(
             self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
         )
         for positions in chunks(order, self.batch_size):
             where = positions.to(features.device)
-            yield features[where], self.targets[where]
+            yield features[where], targets[where]
 
     def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all validation features at once."""

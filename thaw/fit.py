@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thaw.batches import Batches, steps_per_epoch
 from thaw.errors import UserError
 from thaw.optimizer import build_adamw, set_step
-from thaw.params.fit import Fit
+from thaw.params.fit import OneCycle
 from thaw.params.model import Precision
 from thaw.precision import autocast, gradient_scaler
 from thaw.randomness import seeded
@@ -52,7 +52,7 @@ class Setting:
 
     stage: str
     seed: int
-    plan: Fit
+    plan: OneCycle
     lrs: Sequence[float]
     groups: Sequence[Sequence[nn.Parameter]]
     loss: Loss
@@ -137,7 +137,7 @@ def train_one_epoch(
             scaler.scale(loss).backward()
             scaler.step(optimizer)  # skipped by the scaler if a gradient overflowed
             scaler.update()
-            optimizer.zero_grad()
+            model.zero_grad()
             losses.append(loss.detach())
             seen += len(targets)
     return checked_losses(torch.stack(losses).tolist(), seen, batches.items, epoch, setting.stage)

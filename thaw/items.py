@@ -8,6 +8,7 @@ import pandas as pd
 
 from thaw.errors import UserError
 from thaw.pack import Packed
+from thaw.task import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,21 @@ class Items:
     Attributes:
         paths: POSIX paths below the recipe's image folder, sorted.
         rows: int64 [n], positions in the packed file.
-        targets: int64 [n], positions in the vocabulary.
+        targets: int64 [n], positions in the vocabulary; or float32 [n, classes], 1 where an item
+            has the label; or float32 [n, 2 * points], x and y of each point in [-1, 1] from edge
+            to edge of the image.
+        table: the items' rows of the items table.
     """
 
     paths: list[str]
     rows: np.ndarray
     targets: np.ndarray
+    table: pd.DataFrame
 
 
-def read_items(items: Path, packed: Packed, bad: Path, vocab: list[str]) -> dict[str, Items]:
+def read_items(
+    items: Path, packed: Packed, bad: Path, vocab: list[str]
+) -> tuple[Task, dict[str, Items]]:
     """Read the items table, split by split, without the images that could not be decoded.
 
     Dropped items are counted and printed.
@@ -37,7 +44,7 @@ def read_items(items: Path, packed: Packed, bad: Path, vocab: list[str]) -> dict
         vocab: class names.
 
     Returns:
-        `train` and `valid`.
+        What is to be answered, and the items of `train` and `valid`.
 
     Raises:
         UserError: an item was never packed, or dropping left a split or a training class empty.
@@ -54,22 +61,35 @@ def read_items(items: Path, packed: Packed, bad: Path, vocab: list[str]) -> dict
     kept = table[table["path"].isin(row_of.keys())]
     if dropped := len(table) - len(kept):
         print(f"{dropped} of {len(table)} items dropped: they could not be decoded (see {bad}).")
+    task = task_of(table, vocab)
     splits = {}
     for split in ("train", "valid"):
         part = kept[kept["split"] == split].sort_values("path")
         rows = np.array([row_of[path] for path in part["path"]], dtype=np.int64)
-        splits[split] = Items(
-            part["path"].tolist(), rows, part["target"].to_numpy(np.int64, copy=True)
-        )
+        targets = _targets(part, task, packed, rows)
+        splits[split] = Items(part["path"].tolist(), rows, targets, part)
     _check_left(splits, vocab, bad)
-    return splits
+    return task, splits
+
+
+def _targets(items: pd.DataFrame, task: Task, packed: Packed, rows: np.ndarray) -> np.ndarray:
+    if task == "label" or not len(items):
+        return items["target"].to_numpy(np.int64, copy=True)
+    targets = np.stack(items["target"].to_list())
+    if task == "points":
+        return packed.from_pixels(rows, targets)
+    return np.asarray(targets, np.float32)
 
 
 def _check_left(splits: dict[str, Items], vocab: list[str], bad: Path) -> None:
     for split, items in splits.items():
         if not len(items.rows):
             raise UserError(f"no {split} item could be decoded: see {bad}.")
-    counts = np.bincount(splits["train"].targets, minlength=len(vocab))
+    if not vocab:
+        return
+    targets = splits["train"].targets
+    several = targets.ndim == 2
+    counts = targets.sum(0) if several else np.bincount(targets, minlength=len(vocab))
     missing = [name for name, count in zip(vocab, counts, strict=True) if count == 0]
     if missing:
         raise UserError(

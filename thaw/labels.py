@@ -1,16 +1,19 @@
-"""Find each image's label: in its name, its folder, or a CSV."""
+"""Find each image's label or labels: in its name, its folder, or a CSV."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from thaw.csv_items import label_column, lines_of, read_csv_items
 from thaw.errors import UserError
-from thaw.params.base import did_you_mean, some_of
-from thaw.params.split import OWN_COLUMNS, CsvLabel, FolderLabel, LabelRule, RegexLabel
+from thaw.params.base import did_you_mean, plural, some_of
+from thaw.params.split import CsvLabel, CsvPoints, FolderLabel, LabelRule, RegexLabel
+from thaw.truth import truth_of
 
 
 def find_items(rule: LabelRule, listed: Sequence[str], raw: Path) -> pd.DataFrame:
@@ -24,13 +27,13 @@ def find_items(rule: LabelRule, listed: Sequence[str], raw: Path) -> pd.DataFram
     Returns:
         A table with a column ``path``, sorted; for a CSV also what `read_csv_items` adds.
     """
-    if isinstance(rule, CsvLabel):
+    if isinstance(rule, CsvLabel | CsvPoints):
         return read_csv_items(rule, raw, listed)
     return pd.DataFrame({"path": list(listed)}, dtype="str")
 
 
-def label_items(items: pd.DataFrame, rule: LabelRule) -> pd.DataFrame:
-    """Add the column ``label`` to the items that lack it.
+def labels_of(items: pd.DataFrame, rule: LabelRule) -> list[str]:
+    """Return the one label of each item.
 
     Raises:
         UserError: images from which the rule takes no label.
@@ -38,11 +41,89 @@ def label_items(items: pd.DataFrame, rule: LabelRule) -> pd.DataFrame:
     paths = items["path"].tolist()
     match rule:
         case RegexLabel():
-            return items.assign(label=labels_by_pattern(paths, rule.pattern))
-        case FolderLabel():
-            return items.assign(label=labels_by_folder(paths))
+            return labels_by_pattern(paths, rule.pattern)
+        case CsvLabel(column=str(column)):
+            return labels_by_column(items, rule, column)
+        case _:
+            return labels_by_folder(paths)
+
+
+def has_several_labels(rule: LabelRule) -> bool:
+    """Say whether an image may have several labels, or none."""
+    match rule:
         case CsvLabel():
-            return items
+            return rule.separator is not None or bool(rule.class_columns)
+        case FolderLabel():
+            return rule.none is not None
+        case _:
+            return False
+
+
+def several_labels_of(items: pd.DataFrame, rule: LabelRule) -> list[list[str]]:
+    """Return all labels of each item, sorted, each once; none is an empty list.
+
+    Raises:
+        UserError: a cell that is neither true nor false; images without a folder; nobody is
+            in the folder of none.
+    """
+    match rule:
+        case CsvLabel(column=str(column)):
+            cells = items[label_column(column)].tolist()
+            words = [[word.strip() for word in cell.split(rule.separator)] for cell in cells]
+            return [sorted({word for word in those if word}) for those in words]
+        case CsvLabel():
+            return labels_by_columns(items, rule)
+        case FolderLabel():
+            return [[] if label == rule.none else [label] for label in labels_of(items, rule)]
+        case _:
+            raise TypeError(f"{rule} gives one label")
+
+
+def labels_by_column(items: pd.DataFrame, rule: CsvLabel, column: str) -> list[str]:
+    """Take the text in a CSV's column.
+
+    Raises:
+        UserError: empty cells.
+    """
+    labels: list[str] = items[label_column(column)].tolist()
+    empty = items[[not label.strip() for label in labels]]
+    if len(empty):
+        raise UserError(
+            f"split.label.file: {rule.file}: {lines_of(empty)} without a label in '{column}'. "
+            "Fill it in; if an empty cell means none of the classes, say what separates several "
+            "labels in split.label.separator."
+        )
+    return labels
+
+
+def labels_by_columns(items: pd.DataFrame, rule: CsvLabel) -> list[list[str]]:
+    """Take the names of the columns that are true.
+
+    Raises:
+        UserError: cells that are neither true nor false.
+    """
+    table = {}
+    for column in rule.class_columns:
+        truths = [truth_of(cell) for cell in items[label_column(column)]]
+        odd = items[[truth is None for truth in truths]]
+        if len(odd):
+            raise UserError(
+                f"split.label.column: {rule.file}: '{column}' is neither true nor false: "
+                f"{lines_of(odd)}. Write 1 or 0."
+            )
+        table[column] = truths
+    return [
+        sorted(column for column, truths in table.items() if truths[i]) for i in range(len(items))
+    ]
+
+
+def multi_hot(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> NDArray[np.float32]:
+    """Return float32 [items, classes]: 1 where an item has the label."""
+    number = {name: place for place, name in enumerate(classes)}
+    targets = np.zeros((len(labels), len(classes)), np.float32)
+    for row, names in enumerate(labels):
+        targets[row, [number[name] for name in names]] = 1
+    return targets
 
 
 def labels_by_pattern(paths: Sequence[str], pattern: str) -> list[str]:
@@ -98,105 +179,6 @@ def folder_names(paths: Sequence[str]) -> list[str]:
     return [PurePosixPath(path).parent.name for path in paths]
 
 
-def read_csv_items(rule: CsvLabel, raw: Path, listed: Sequence[str]) -> pd.DataFrame:
-    """Read the images that a CSV lists, with their labels.
-
-    Args:
-        rule: which file and columns.
-        raw: the unpacked archive.
-        listed: the images there are, relative to ``data.folder``.
-
-    Returns:
-        Columns ``path``, ``label`` and the CSV's other columns as text, sorted by path. One
-        called like a column of Thaw's own gets ``csv_`` before its name.
-
-    Raises:
-        UserError: no such file or column, a row without a label or without an image, an image
-            in several rows.
-    """
-    rows = _read_rows(raw / rule.file, rule.delimiter)
-    for key, column in (("path", rule.path), ("column", rule.column)):
-        if column not in rows:
-            raise UserError(
-                f"split.label.{key}: {rule.file} has no column '{column}'; "
-                f"{did_you_mean(column, rows.columns)}"
-            )
-    names = [f"{rule.prefix}{name}{rule.suffix}" for name in rows.pop(rule.path)]
-    labels = rows.pop(rule.column)
-    rows = rows.rename(columns={name: f"csv_{name}" for name in OWN_COLUMNS})
-    rows.insert(0, "path", [str(PurePosixPath(name)) for name in names])
-    rows.insert(1, "label", labels)
-    _check_rows(rows, rule, listed)
-    return rows.sort_values("path", ignore_index=True)
-
-
-def _read_rows(file: Path, delimiter: str) -> pd.DataFrame:
-    # Not pandas' reader: it guesses types ("NA", "01") and mends rows of the wrong length.
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
-            header = next(reader, [])
-            rows = []
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise UserError(
-                        f"split.label.file: {file}, line {reader.line_num}: {len(row)} columns "
-                        f"where the header has {len(header)}. Correct the line or "
-                        "split.label.delimiter."
-                    )
-                rows += [row] if row else []
-    except FileNotFoundError:
-        near = sorted(p.name for p in file.parent.glob("*") if p.is_file())
-        remedy = did_you_mean(file.name, near)
-        raise UserError(f"split.label.file: {file} does not exist; {remedy}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"split.label.file: {file} is not a CSV in UTF-8: {error}. Save it as one."
-        ) from None
-    if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise UserError(
-            f"split.label.file: {file} has several columns called {some_of(twice)}. Rename them."
-        )
-    return pd.DataFrame(rows, columns=pd.Index(header, dtype=str), dtype=str)
-
-
-def _check_rows(rows: pd.DataFrame, rule: CsvLabel, listed: Sequence[str]) -> None:
-    there = set(listed)
-    paths = rows["path"].tolist()
-    problems = []
-    if missing := [path for path in paths if path not in there]:
-        problems.append(
-            f"{_rows(missing)} without an image below data.folder: {some_of(missing)}."
-            f"{_near_miss(missing[0], listed)} Correct the names, split.label.prefix or "
-            "split.label.suffix."
-        )
-    if twice := [path for path, count in Counter(paths).items() if count > 1]:
-        problems.append(
-            f"{_plural(len(twice), 'image')} in several rows: {some_of(twice)}. Leave one row."
-        )
-    if empty := rows.loc[rows["label"].str.strip() == "", "path"].tolist():
-        problems.append(
-            f"{_rows(empty)} without a label in '{rule.column}': {some_of(empty)}. Fill it in."
-        )
-    if problems:
-        raise UserError("\n".join(f"split.label.file: {rule.file}: {text}" for text in problems))
-
-
-def _rows(paths: list[str]) -> str:
-    return _plural(len(paths), "row")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _near_miss(name: str, listed: Sequence[str]) -> str:
-    """Name an image that a missing one may mean: with a folder before it or an ending after it."""
-    last = PurePosixPath(name).name
-    near = next((path for path in listed if PurePosixPath(path).name.startswith(last)), None)
-    return f" There is '{near}'." if near else ""
-
-
 def add_columns(items: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     """Add the column ``folder`` and one for each named group of a regular expression.
 
@@ -225,12 +207,15 @@ def add_columns(items: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
     return items.assign(**added)
 
 
-def vocabulary(labels: Sequence[str], classes: list[str] | None) -> list[str]:
+def vocabulary(
+    labels: Sequence[str], classes: list[str] | None, *, several: bool = False
+) -> list[str]:
     """Return the class names in the order of the targets.
 
     Args:
-        labels: a label for each item.
+        labels: all labels of all items.
         classes: what the recipe lists, or None for the labels found, sorted.
+        several: an item may have several labels or none, so that a single class makes sense.
 
     Raises:
         UserError: a label that is not listed, a listed class without an item, a single class.
@@ -248,11 +233,13 @@ def vocabulary(labels: Sequence[str], classes: list[str] | None) -> list[str]:
             f"split.classes lists {some_of(unused)}, but no image has this label; "
             f"{did_you_mean(unused[0], sorted(counts))}"
         )
-    if len(counts) == 1:
+    if len(counts) == 1 and not several:
         problems.append(
             f"split.label gives all {len(labels)} images the label '{labels[0]}': there is "
             "nothing to learn. Correct the rule."
         )
+    if not counts:
+        problems.append("split.label finds no label at all. Correct the rule.")
     if problems:
         raise UserError("\n".join(problems))
     return names
@@ -260,4 +247,4 @@ def vocabulary(labels: Sequence[str], classes: list[str] | None) -> list[str]:
 
 def counted(names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """Put behind each name how many items it has."""
-    return [f"{name} ({_plural(counts[name], 'item')})" for name in names]
+    return [f"{name} ({plural(counts[name], 'item')})" for name in names]

@@ -1,4 +1,4 @@
-"""Metrics of one-label predictions, from logits."""
+"""Metrics during a fit, over all validation items at once, so that none is a mean of means."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from thaw.several import labels_metrics
+
 
 def measure(
     names: Sequence[str], logits: Tensor, targets: Tensor, top_k: int = 5, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Compute metrics over all items at once, so that none is an average of batch averages.
+    """Measure answers of one label.
 
     Args:
-        names: members of `thaw.params.fit.METRICS`.
+        names: of `thaw.params.fit.TASK_METRICS["label"]`.
         logits: float [n, classes].
         targets: int64 [n].
         top_k: for `top_k_error_rate`.
@@ -38,6 +40,42 @@ def measure(
         ),
     }
     return {name: float(values[name]()) for name in names}
+
+
+def measure_labels(
+    names: Sequence[str], logits: Tensor, targets: Tensor, threshold: float = 0.5
+) -> dict[str, float]:
+    """Measure answers of several labels.
+
+    Args:
+        names: of `thaw.params.fit.TASK_METRICS["labels"]`.
+        logits: float [n, classes].
+        targets: float [n, classes], 0 or 1.
+        threshold: the probability above which (strictly) a label is given.
+
+    Returns:
+        A value per name, in the order of `names`.
+    """
+    values = labels_metrics(
+        logits.double().sigmoid().cpu().numpy(), targets.cpu().numpy(), threshold
+    )
+    return {name: values[name] for name in names}
+
+
+def measure_points(names: Sequence[str], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    """Measure points.
+
+    Args:
+        names: of `thaw.params.fit.TASK_METRICS["points"]`.
+        outputs: float [n, 2 * p], x and y in [-1, 1].
+        targets: float [n, 2 * p].
+
+    Returns:
+        Distances in half sides of the model's input: 0.1 is a twentieth of its side.
+    """
+    distances = (outputs - targets).double().view(-1, 2).norm(dim=1)
+    values = {"mean_distance": distances.mean(), "median_distance": distances.quantile(0.5)}
+    return {name: float(values[name]) for name in names}
 
 
 def f1_per_class(answers: Tensor, targets: Tensor, classes: int) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,27 @@ class Packed:
         """Return image `i` as a read-only view, uint8 RGB [height, width, 3]; nothing is copied."""
         height, width, begin = self.heights[i], self.widths[i], self.offsets[i]
         return self.pixels[begin : begin + height * width * 3].reshape(height, width, 3)
+
+    def to_pixels(
+        self, rows: NDArray[np.int64], points: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Turn [-1, 1] from edge to edge into pixels of the upright originals.
+
+        Args:
+            rows: int64 [n], which images.
+            points: float32 [n, 2 * p], x and y of each point.
+        """
+        return ((points + 1) / 2 * self._sides(rows, points)).astype(np.float32)
+
+    def from_pixels(
+        self, rows: NDArray[np.int64], points: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """The inverse of `to_pixels`."""
+        return (points / self._sides(rows, points) * 2 - 1).astype(np.float32)
+
+    def _sides(self, rows: NDArray[np.int64], points: NDArray[Any]) -> NDArray[np.int64]:
+        sides = np.stack([self.source_widths[rows], self.source_heights[rows]], 1)
+        return np.tile(sides, points.shape[1] // 2)
 
     def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Find images by path.

@@ -1,6 +1,5 @@
 """Decide which items are held out: by chance, column, folder, group or fold."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,13 +17,12 @@ from thaw.params.split import (
     GroupSplit,
     RandomSplit,
     SplitRule,
+    TimeSplit,
 )
+from thaw.truth import truth_of
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-TRUE = ("true", "yes", "t", "y")
-FALSE = ("false", "no", "f", "n", "")
 
 
 def held_out(items: pd.DataFrame, rule: SplitRule, seed: int) -> Mask:
@@ -46,13 +44,16 @@ def held_out(items: pd.DataFrame, rule: SplitRule, seed: int) -> Mask:
             return stratified_split(np.array(items["label"], dtype=np.str_), rule.valid, seed)
         case RandomSplit():
             return random_split(len(items), rule.valid, seed)
+        case TimeSplit():
+            return time_split(column_of(items, rule.column), rule.valid, rule.column)
         case ColumnSplit():
             values = column_of(items, rule.column)
             return _true(values) if rule.valid is None else _chosen(values, rule.valid, "value")
         case FolderSplit():
             return np.array([first_folder(path) == rule.valid for path in items["path"]], bool)
         case GroupSplit():
-            return _chosen(groups_of(items, rule.column), rule.valid, "group")
+            groups = groups_of(items, rule.column, rule.same)
+            return _chosen(groups, united(rule.valid, rule.same), "group")
         case FoldsSplit():
             return np.equal(_folds(items, rule, seed), rule.fold)
 
@@ -64,7 +65,7 @@ def _folds(items: pd.DataFrame, rule: FoldsSplit, seed: int) -> Ints:
         case "stratified":
             return stratified_folds(np.array(items["label"], dtype=np.str_), rule.folds, seed)
         case "group":
-            return group_folds(groups_of(items, rule.column or ""), rule.folds, seed)
+            return group_folds(groups_of(items, rule.column or "", rule.same), rule.folds, seed)
 
 
 def shuffled(count: int, seed: int, purpose: str) -> Ints:
@@ -101,6 +102,30 @@ def stratified_split(labels: NDArray[np.str_], share: float, seed: int) -> Mask:
     valid = np.zeros(len(labels), bool)
     for code, quota in enumerate(quotas):
         valid[order[codes[order] == code][:quota]] = True
+    return valid
+
+
+def time_split(times: NDArray[np.str_], share: float, column: str) -> Mask:
+    """Hold out the latest ``int(share * count)`` items; of equal times the last in the table.
+
+    Args:
+        times: of the items, as text.
+        share: of the items.
+        column: the times' name, for messages.
+
+    Raises:
+        UserError: a time that is no number.
+    """
+    numbers = pd.to_numeric(pd.Series(times), errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(numbers).all():
+        odd = times[~np.isfinite(numbers)]
+        raise UserError(
+            f"split.by.column: {len(odd)} of {len(times)} items have no number as '{column}': "
+            f"'{odd[0]}' first. Correct them, or name another column."
+        )
+    order = np.argsort(numbers, kind="stable")
+    valid = np.zeros(len(times), bool)
+    valid[order[len(times) - int(share * len(times)) :]] = True
     return valid
 
 
@@ -177,31 +202,27 @@ def _chosen(values: NDArray[np.str_], wanted: list[str], noun: str) -> Mask:
 def _true(values: NDArray[np.str_]) -> Mask:
     """Find the values that mean true."""
     there = sorted(set(values.tolist()))
-    if odd := [value for value in there if _truth(value) is None]:
+    if odd := [value for value in there if truth_of(value) is None]:
         raise UserError(
             f"split.by.column: neither true nor false: {some_of(odd)}. List the values that mark "
             "a held-out image in split.by.valid."
         )
-    return np.isin(values, [value for value in there if _truth(value)])
+    return np.isin(values, [value for value in there if truth_of(value)])
 
 
-def _truth(text: str) -> bool | None:
-    """Read a word or a number as true or false; None if it is neither."""
-    word = text.strip().lower()
-    if word in TRUE or word in FALSE:
-        return word in TRUE
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return number != 0 if math.isfinite(number) else None
-
-
-def groups_of(items: pd.DataFrame, column: str) -> NDArray[np.str_]:
+def groups_of(
+    items: pd.DataFrame, column: str, same: Sequence[Sequence[str]] = ()
+) -> NDArray[np.str_]:
     """Return each item's group.
 
+    Args:
+        items: with the column.
+        column: its name.
+        same: lists of groups that are one; it goes by the first of their names.
+
     Raises:
-        UserError: no such column, or items without a group: they might belong to any.
+        UserError: no such column, or items without a group: they might belong to any; or a
+            group in `same` that no item has.
     """
     groups = column_of(items, column)
     if odd := items.loc[groups == "", "path"].tolist():
@@ -209,7 +230,19 @@ def groups_of(items: pd.DataFrame, column: str) -> NDArray[np.str_]:
             f"split.by.column: {len(odd)} of {len(items)} items have no '{column}': "
             f"{some_of(odd)}. Fill it in or remove them."
         )
-    return groups
+    there = sorted(set(groups.tolist()))
+    if absent := [name for names in same for name in names if name not in there]:
+        raise UserError(
+            f"split.by.same: no item has the group {some_of(absent)}; "
+            f"{did_you_mean(absent[0], there)}"
+        )
+    return np.array(united(groups.tolist(), same), dtype=np.str_)
+
+
+def united(groups: Sequence[str], same: Sequence[Sequence[str]]) -> list[str]:
+    """Call groups that are one by the first of their names."""
+    name_of = {name: names[0] for names in same for name in names}
+    return [name_of.get(group, group) for group in groups]
 
 
 def first_folder(path: str) -> str:
@@ -240,8 +273,13 @@ def keep_folders(items: pd.DataFrame, rule: FolderSplit) -> tuple[pd.DataFrame, 
     return kept, dict(sorted(left.items()))
 
 
-def check_split(labels: Sequence[str], valid: Mask, classes: Sequence[str]) -> None:
+def check_split(labels: Sequence[Sequence[str]], valid: Mask, classes: Sequence[str]) -> None:
     """Refuse a split that leaves nothing to train on, to hold out, or of some class to learn.
+
+    Args:
+        labels: of each item; empty for points.
+        valid: bool [items], true for the held-out ones.
+        classes: the vocabulary; empty for points.
 
     Raises:
         UserError: with the names and numbers.
@@ -250,8 +288,7 @@ def check_split(labels: Sequence[str], valid: Mask, classes: Sequence[str]) -> N
     if held in (0, len(valid)):
         side = "train on" if held else "hold out"
         raise UserError(f"split.by leaves none of {len(valid)} items to {side}. Change the rule.")
-    counts = Counter(labels)
-    trained = Counter(label for label, out in zip(labels, valid, strict=True) if not out)
+    counts, trained = count_labels(labels), count_labels(labels, ~valid)
     if lacking := [name for name in classes if name not in trained]:
         raise UserError(
             f"split.by holds out every item of {len(lacking)} of {len(classes)} classes: "
@@ -260,13 +297,24 @@ def check_split(labels: Sequence[str], valid: Mask, classes: Sequence[str]) -> N
         )
 
 
-def split_metrics(items: pd.DataFrame, classes: Sequence[str]) -> dict[str, int]:
-    """Count the items of each side, and those of its smallest and largest class."""
-    metrics = {"items": len(items), "classes": len(classes)}
-    for side in ("train", "valid"):
-        labels = items.loc[items["split"] == side, "label"]
-        counts = Counter(labels.tolist())
-        metrics[f"{side}/items"] = len(labels)
-        metrics[f"{side}/smallest_class"] = min(counts[name] for name in classes)
-        metrics[f"{side}/largest_class"] = max(counts[name] for name in classes)
+def count_labels(labels: Sequence[Sequence[str]], chosen: Mask | None = None) -> Counter[str]:
+    """Count each label among the chosen items, or all."""
+    kept = range(len(labels)) if chosen is None else np.flatnonzero(chosen).tolist()
+    return Counter(name for i in kept for name in labels[i])
+
+
+def split_metrics(
+    labels: Sequence[Sequence[str]], valid: Mask, classes: Sequence[str]
+) -> dict[str, int]:
+    """Count the items of each side, those without a label, and those of the extreme classes."""
+    metrics = {"items": len(labels), "classes": len(classes)}
+    for side, chosen in (("train", ~valid), ("valid", valid)):
+        metrics[f"{side}/items"] = int(chosen.sum())
+        if classes:
+            counts = count_labels(labels, chosen)
+            metrics[f"{side}/smallest_class"] = min(counts[name] for name in classes)
+            metrics[f"{side}/largest_class"] = max(counts[name] for name in classes)
+            metrics[f"{side}/unlabelled"] = sum(
+                not labels[i] for i in np.flatnonzero(chosen).tolist()
+            )
     return metrics

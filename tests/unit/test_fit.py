@@ -35,7 +35,7 @@ def feature_batches():
         views = [torch.randn(11, 6, generator=generator) for _ in range(2)]
         return FeatureBatches(
             views=views,
-            targets=torch.arange(11) % 2,
+            targets=[torch.arange(11) % 2] * 2,
             valid_features=torch.randn(4, 6, generator=generator),
             valid_targets=torch.tensor([0, 1, 1, 0]),
             batch_size=batch_size,
@@ -150,7 +150,7 @@ def test_a_fit_leaves_a_row_for_each_epoch_and_step(feature_batches, make_settin
 def test_a_fit_learns_what_can_be_learned(make_setting, tmp_path):
     x = torch.randn(60, 6, generator=torch.Generator().manual_seed(1))
     y = (x[:, 0] > x[:, 1]).long()
-    batches = FeatureBatches([x[:40]], y[:40], x[40:], y[40:], 10, 42, "fit_frozen")
+    batches = FeatureBatches([x[:40]], [y[:40]], x[40:], y[40:], 10, 42, "fit_frozen")
     torch.manual_seed(0)
     model = nn.Linear(6, 2)
     setting = make_setting([[], [], list(model.parameters())], [0.1] * 3, epochs=15, batch_size=10)

@@ -44,8 +44,8 @@ def packed():
     )
 
 
-def read(folder, packed):
-    return read_items(folder / "items.parquet", packed, folder / "bad.csv", ["a", "b"])
+def read(folder, packed, vocab=("a", "b")):
+    return read_items(folder / "items.parquet", packed, folder / "bad.csv", list(vocab))
 
 
 def without(packed, *paths):
@@ -53,7 +53,8 @@ def without(packed, *paths):
 
 
 def test_items_are_sorted_rows_of_the_packed_file(folder, packed, capsys):
-    items = read(folder, packed)
+    task, items = read(folder, packed)
+    assert task == "label"
     assert items["train"].paths == ["a/1.jpg", "a/3.jpg", "b/2.jpg"]
     assert items["train"].rows.tolist() == [0, 2, 5]
     assert items["train"].targets.tolist() == [0, 0, 1]
@@ -66,7 +67,7 @@ def test_items_are_sorted_rows_of_the_packed_file(folder, packed, capsys):
 
 def test_images_that_could_not_be_decoded_are_dropped_and_told(folder, packed, capsys):
     (folder / "bad.csv").write_text("path,error\na/3.jpg,truncated\n")
-    items = read(folder, without(packed, "a/3.jpg"))
+    _, items = read(folder, without(packed, "a/3.jpg"))
     assert items["train"].paths == ["a/1.jpg", "b/2.jpg"]
     assert items["train"].rows.tolist() == [0, 4]
     assert "1 of 5 items dropped" in capsys.readouterr().out
@@ -88,3 +89,28 @@ def test_a_class_left_without_a_training_image_is_refused(folder, packed):
     (folder / "bad.csv").write_text("path,error\nb/2.jpg,bad\n")
     with pytest.raises(UserError, match="no training image of b could be decoded"):
         read(folder, without(packed, "b/2.jpg"))
+
+
+def test_several_labels_are_rows_of_zeros_and_ones(folder, packed):
+    table = pd.read_parquet(folder / "items.parquet")
+    hot = [np.array(row, np.float32) for row in ([0, 1], [1, 0], [0, 0], [1, 1], [1, 0])]
+    table.assign(target=hot).to_parquet(folder / "items.parquet")
+    task, items = read(folder, packed)
+    assert task == "labels"
+    assert items["train"].targets.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert items["train"].targets.dtype == np.float32
+    (folder / "bad.csv").write_text("path,error\nb/2.jpg,bad\n")
+    with pytest.raises(UserError, match="no training image of b could be decoded"):
+        read(folder, without(packed, "b/2.jpg"))
+
+
+def test_points_in_pixels_become_shares_of_the_upright_original(folder, packed):
+    table = pd.read_parquet(folder / "items.parquet")
+    places = [[160.0, 60.0, 0.0, 0.0]] * 5
+    table.assign(target=places).to_parquet(folder / "items.parquet")
+    widths, heights = np.full(6, 640), np.full(6, 480)
+    sized = replace(packed, source_widths=widths, source_heights=heights)
+    task, items = read(folder, sized, vocab=[])
+    assert task == "points"
+    assert items["valid"].targets.tolist() == [[-0.5, -0.75, -1, -1]] * 2
+    assert sized.to_pixels(items["valid"].rows, items["valid"].targets).tolist() == places[:2]

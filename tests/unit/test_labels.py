@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from thaw.csv_items import LINE, read_csv_items
 from thaw.errors import UserError
 from thaw.labels import (
     add_columns,
     find_items,
-    label_items,
+    has_several_labels,
     labels_by_folder,
     labels_by_pattern,
-    read_csv_items,
+    labels_of,
+    multi_hot,
+    several_labels_of,
     vocabulary,
 )
 from thaw.params.split import CsvLabel, FolderLabel
@@ -58,10 +61,21 @@ def test_the_own_folder_is_the_label() -> None:
         labels_by_folder(["black/1.jpg", "top.jpg"])
 
 
+def csv_rule(**rule: str | list[str]) -> CsvLabel:
+    known = {"file": "train.csv", "path": "fname", "column": "labels"} | rule
+    return CsvLabel(rule="csv", **known)
+
+
 def csv_items(folder: Path, text: str, listed: list[str], **rule: str):
     (folder / "train.csv").write_text(text, encoding="utf-8")
-    known = {"file": "train.csv", "path": "fname", "column": "labels"} | rule
-    return read_csv_items(CsvLabel(rule="csv", **known), folder, listed)
+    return read_csv_items(csv_rule(**rule), folder, listed)
+
+
+def several(folder: Path, text: str, **rule: str | list[str]) -> list[list[str]]:
+    (folder / "train.csv").write_bytes(text.encode())
+    wanted = csv_rule(**rule)
+    assert has_several_labels(wanted)
+    return several_labels_of(read_csv_items(wanted, folder, ["a.jpg", "b.jpg", "c.jpg"]), wanted)
 
 
 def test_a_csv_gives_labels_and_its_other_columns_as_text(tmp_path: Path) -> None:
@@ -69,10 +83,12 @@ def test_a_csv_gives_labels_and_its_other_columns_as_text(tmp_path: Path) -> Non
     items = csv_items(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg"])
     assert items.to_dict("list") == {
         "path": ["a.jpg", "b.jpg"],
-        "label": ["007", "NA"],
+        "csv_labels": ["007", "NA"],
         "is_valid": ["False", "True"],
         "note": ["", "x, y"],
+        LINE: ["4", "2"],
     }
+    assert labels_of(items, csv_rule()) == ["007", "NA"]
 
 
 def test_prefix_suffix_and_delimiter(tmp_path: Path) -> None:
@@ -86,7 +102,8 @@ def test_prefix_suffix_and_delimiter(tmp_path: Path) -> None:
 def test_columns_called_like_thaws_own_keep_their_content(tmp_path: Path) -> None:
     items = csv_items(tmp_path, "fname,labels,split,path\na.jpg,x,test,p\n", ["a.jpg"])
     assert items.to_dict("list") == {
-        "path": ["a.jpg"], "label": ["x"], "csv_split": ["test"], "csv_path": ["p"],
+        "path": ["a.jpg"], "csv_labels": ["x"], "csv_split": ["test"], "csv_path": ["p"],
+        LINE: ["2"],
     }  # fmt: skip
 
 
@@ -100,9 +117,8 @@ def test_columns_called_like_thaws_own_keep_their_content(tmp_path: Path) -> Non
         ("fname,labels,labels\na.jpg,x,y\n", {}, "several columns called labels"),
         ('fname,labels\n"a.jpg,x\n', {}, "is not a CSV"),
         ("fname,labels\na.jpg,x\n", {"file": "trian.csv"}, "does not exist; did you mean 'train"),
-        ("fname,labels\na.jpg,x\na.jpg,x\n", {}, r"1 image in several rows: a\.jpg"),
-        ("fname,labels\na.jpg,x\nb.jpg, \n", {}, r"1 row without a label in 'labels': b\.jpg"),
-        ("fname,labels\na,x\nq,y\n", {}, r"2 rows without an image .*: a, q\. There is 'a\.jpg'"),
+        ("fname,labels\na.jpg,x\na.jpg,x\n", {}, r"1 row, line 3 \(a\.jpg\): .* has a row already"),
+        ("fname,labels\na,x\nq,y\n", {}, r"2 rows, line 2 \(a\), line 3 .*There is 'a\.jpg'"),
     ],
 )  # fmt: skip
 def test_csv_mistakes(tmp_path: Path, text: str, rule: dict[str, str], message: str) -> None:
@@ -112,13 +128,50 @@ def test_csv_mistakes(tmp_path: Path, text: str, rule: dict[str, str], message: 
 
 def test_all_mistakes_in_rows_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        csv_items(tmp_path, "fname,labels\na.jpg,\na.jpg,x\nq.jpg,x\n", ["a.jpg"])
-    assert len(str(caught.value).splitlines()) == 3
+        csv_items(tmp_path, "fname,labels\na.jpg,y\na.jpg,x\nq.jpg,x\n", ["a.jpg"])
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_row_without_its_one_label_is_refused_with_its_line(tmp_path: Path) -> None:
+    items = csv_items(tmp_path, "fname,labels\r\na.jpg,x\r\n\r\nb.jpg, \r\n", ["a.jpg", "b.jpg"])
+    with pytest.raises(UserError, match=r"1 row, line 4 \(b\.jpg\) without a label in 'labels'"):
+        labels_of(items, csv_rule())
+
+
+def test_labels_are_separated_and_an_empty_cell_means_none(tmp_path: Path) -> None:
+    text = "\ufefffname,labels\r\na.jpg,horse person\r\nb.jpg,\r\nc.jpg,car  car \r\n"
+    found = several(tmp_path, text, separator=" ")
+    assert found == [["horse", "person"], [], ["car"]]
+    assert multi_hot(found, ["car", "horse", "person"]).tolist() == [
+        [0, 1, 1],
+        [0, 0, 0],
+        [1, 0, 0],
+    ]
+
+
+def test_a_column_for_each_label(tmp_path: Path) -> None:
+    text = "fname,cat,dog\na.jpg,1,yes\nb.jpg,0,\nc.jpg,False,T\n"
+    assert several(tmp_path, text, column=["cat", "dog"]) == [["cat", "dog"], [], ["dog"]]
+    with pytest.raises(UserError, match=r"'dog' is neither true nor false: 1 row, line 2 \(a\.jpg"):
+        several(tmp_path, text.replace("yes", "maybe"), column=["cat", "dog"])
+
+
+def test_a_folder_of_none_makes_labels_independent() -> None:
+    rule = FolderLabel(rule="folder", none="other")
+    items = find_items(rule, ["black/1.jpg", "other/2.jpg"], Path())
+    assert has_several_labels(rule)
+    assert several_labels_of(items, rule) == [["black"], []]
+    assert vocabulary(["black"], None, several=True) == ["black"]
+
+
+def test_no_label_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="finds no label at all"):
+        vocabulary([], None, several=True)
 
 
 def test_columns_from_named_groups_and_the_folder() -> None:
     rule = FolderLabel(rule="folder")
-    items = label_items(find_items(rule, ["13/a_1.jpg", "14/b.jpg"], Path()), rule)
+    items = find_items(rule, ["13/a_1.jpg", "14/b.jpg"], Path())
     added = add_columns(items, r"^(?P<person>\d+)/[^_]*(_(?P<number>\d+))?")
     assert added["person"].tolist() == ["13", "14"]
     assert added["number"].tolist() == ["1", ""]

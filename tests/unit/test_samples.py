@@ -1,50 +1,77 @@
 """The rendered sample archives: layout, labels, and the very same bytes every time."""
 
+import csv
+import functools
 import io
 import random
 import tarfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from thaw.errors import UserError
 from thaw.files import file_sha256
 from thaw.samples import kinds
-from thaw.samples.archives import NAMES, PHOTOS, Photo, draw, file_name
-from thaw.samples.photo import SHAPES
+from thaw.samples.archives import (
+    ALL_BEARS,
+    NAMES,
+    PASCAL_CLASSES,
+    PHOTOS,
+    HeadShot,
+    Photo,
+    draw,
+    file_name,
+)  # fmt: skip
+from thaw.samples.creature import Look
+from thaw.samples.frame import ONE
+from thaw.samples.people import CAMERA, PEOPLE
+from thaw.samples.photo import SHAPES, SMALL_SHAPES
+from thaw.samples.pose import Camera, Pose
+from thaw.samples.things import Subject
 
 SHA256 = {
     "source": "052c558c705f4f050198aaa1029e764407e704d250df9a3adf4007914767b91f",
     "pets": "68714caf1a6bf58de14213db681d693ea2bd5ce6227dbfab37b27ae81400ec23",
     "dogscats": "ada3d6a20c95920940066efd57d695aa5ad580b79a740e601fa13c60eb0a11c1",
     "bears": "716a247d293ffa7869de2f1e341aa38055ad6f29e96dc40670db967dd4585b70",
+    "bears_none": "142448c218f9881f11ca06cfb77389a66069baeef39f4ad02dd20521b807ac9f",
+    "pascal": "32153a5e0b6b30e42e82bf206507264c8a45e6fdc05b685ca70aeb7445bd1636",
+    "biwi": "0d47577f942d4513373cfe2a476d3b3edb82f1f47749d557467b120e1e9aa59b",
 }
+SMALL = ("pets", "dogscats", "bears", "bears_none", "pascal", "biwi")
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the three smaller archives."""
+    """A folder with all archives but the source's."""
     folder = tmp_path_factory.mktemp("samples")
-    for name in ("pets", "dogscats", "bears"):
+    for name in SMALL:
         draw(name, folder)
     return folder
 
 
-def names_in(archive: Path) -> list[str]:
+@functools.cache
+def contents(archive: Path) -> dict[str, bytes]:
     with tarfile.open(archive) as tar:
-        return [member.name for member in tar if member.isfile()]
+        return {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}  # type: ignore[union-attr]
+
+
+def names_in(archive: Path) -> list[str]:
+    return list(contents(archive))
 
 
 def read(archive: Path, name: str) -> bytes:
-    with tarfile.open(archive) as tar:
-        file = tar.extractfile(name)
-        assert file is not None
-        return file.read()
+    return contents(archive)[name]
 
 
-@pytest.mark.parametrize("name", ["pets", "dogscats", "bears"])
+def table_in(archive: Path, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(read(archive, name).decode())))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_archive_has_the_pinned_sha256(drawn: Path, name: str) -> None:
     assert file_sha256(drawn / file_name(name)) == SHA256[name]
 
@@ -115,7 +142,7 @@ def test_members_are_sorted_and_carry_neither_time_nor_owner(drawn: Path) -> Non
 
 
 def test_archive_holds_each_picture_under_the_name_it_was_drawn_for(drawn: Path) -> None:
-    for name in ("pets", "dogscats", "bears"):
+    for name in SMALL:
         photos = PHOTOS[name]()
         for photo in random.Random(name).sample(photos, 3):
             assert read(drawn / file_name(name), photo.path) == photo.content()
@@ -123,9 +150,8 @@ def test_archive_holds_each_picture_under_the_name_it_was_drawn_for(drawn: Path)
 
 def test_no_two_pictures_are_the_same(drawn: Path) -> None:
     for archive in sorted(drawn.iterdir()):
-        with tarfile.open(archive) as tar:
-            contents = [tar.extractfile(m).read() for m in tar if m.isfile()]  # type: ignore[union-attr]
-        assert len(set(contents)) == len(contents)
+        images = [content for name, content in contents(archive).items() if name.endswith(".jpg")]
+        assert len(set(images)) == len(images)
 
 
 def test_labels_in_the_paths_are_what_is_drawn() -> None:
@@ -135,9 +161,8 @@ def test_labels_in_the_paths_are_what_is_drawn() -> None:
     for photo in PHOTOS["source"]():
         assert photo.look == kinds.SOURCE[photo.path.split("/")[1]]
     for photo in PHOTOS["bears"]():
-        assert photo.look == kinds.BEARS.get(photo.path.split("/")[1])
+        assert photo.look == ALL_BEARS[photo.path.split("/")[1]]
     for photo in PHOTOS["dogscats"]():
-        assert photo.look is not None
         cat = "/cats/cat." in photo.path
         assert (photo.look.ears in kinds.CAT_EARS) == cat
         assert (photo.look.snout in kinds.CAT_SNOUTS) == cat
@@ -158,7 +183,7 @@ def test_no_kind_of_the_source_occurs_in_another_sample() -> None:
     source_heads = {(look.ears, look.snout) for look in kinds.SOURCE.values()}
     assert len(source) == len(kinds.SOURCE)
     for name in ("pets", "dogscats"):
-        looks = [photo.look for photo in PHOTOS[name]() if photo.look]
+        looks = [photo.look for photo in PHOTOS[name]()]
         assert not source & {look.shape for look in looks}
         assert not source_heads & {(look.ears, look.snout) for look in looks}
     assert not source & {look.shape for look in kinds.BEARS.values()}
@@ -218,5 +243,234 @@ def test_an_unknown_sample_is_refused_with_the_nearest_name(tmp_path: Path) -> N
         draw("petz", tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert sorted(file_name(name) for name in NAMES) == [
-        "bears.tgz", "creatures.tgz", "dogscats.tgz", "oxford-iiit-pet.tgz",
+        "bears.tgz", "bears_none.tgz", "biwi_head_pose.tgz", "creatures.tgz", "dogscats.tgz",
+        "oxford-iiit-pet.tgz", "pascal_2007.tgz",
     ]  # fmt: skip
+
+
+def test_bears_none_layout_has_a_folder_without_bears_in_valid_alone(drawn: Path) -> None:
+    names = names_in(drawn / "bears_none.tgz")
+    counts = Counter(name.rsplit("/", 1)[0] for name in names if name.endswith(".jpg"))
+    assert counts == {
+        **{f"bears/train/{kind}": 28 for kind in ("black", "grizzly", "teddy")},
+        **{f"bears/valid/{kind}": 12 for kind in ("black", "grizzly", "teddy")},
+        "bears/valid/none": 24,
+    }
+    assert [name for name in names if not name.endswith(".jpg")] == ["bears/labels.csv"]
+
+
+def test_bears_none_table_repeats_the_folders_and_leaves_none_empty(drawn: Path) -> None:
+    archive = drawn / "bears_none.tgz"
+    rows = table_in(archive, "bears/labels.csv")
+    images = [name for name in names_in(archive) if name.endswith(".jpg")]
+    assert sorted("bears/" + row["fname"] for row in rows) == images
+    for row in rows:
+        split, kind, _ = row["fname"].split("/")
+        assert row["labels"] == ("" if kind == "none" else kind)
+        assert row["is_valid"] == str(split == "valid")
+
+
+def test_pictures_of_none_of_the_bears_show_animals_things_and_nothing() -> None:
+    photos = PHOTOS["bears_none"]()
+    for photo in photos:
+        kind = photo.path.split("/")[2]
+        if kind == "none":
+            assert photo.look not in ALL_BEARS.values()
+        else:
+            assert photo.look == ALL_BEARS[kind]
+    shown = Counter(class_of(photo.look) for photo in photos if "/none/" in photo.path)
+    assert shown["cat"] == shown["dog"] == shown["nothing"] == 6
+    assert shown["ball"] + shown["car"] + shown["tree"] == 6
+
+
+def class_of(subject: Subject) -> str:
+    """Name what is drawn, by what tells its class."""
+    if not isinstance(subject, Look):
+        return subject
+    if subject in kinds.SOURCE.values():
+        return "stranger"
+    if subject in kinds.BEARS.values():
+        return "bear"
+    cat = subject.ears in kinds.CAT_EARS and subject.snout in kinds.CAT_SNOUTS
+    dog = subject.ears in kinds.DOG_EARS and subject.snout in kinds.DOG_SNOUTS
+    assert cat != dog
+    return "cat" if cat else "dog"
+
+
+def test_pascal_table_lists_every_image_with_what_is_drawn(drawn: Path) -> None:
+    archive = drawn / "pascal_2007.tgz"
+    text = read(archive, "pascal_2007/train.csv").decode()
+    assert text.startswith("fname,labels,is_valid\n000005.jpg,")
+    rows = table_in(archive, "pascal_2007/train.csv")
+    names = names_in(archive)
+    assert names == ["pascal_2007/train.csv"] + [f"pascal_2007/train/{r['fname']}" for r in rows]
+    assert Counter(row["is_valid"] for row in rows) == {"False": 300, "True": 200}
+    for row, photo in zip(rows, PHOTOS["pascal"](), strict=True):
+        assert photo.path.endswith(row["fname"])
+        labels = row["labels"].split()
+        shown = {class_of(subject) for subject in photo.subjects} - {"stranger"}
+        assert len(labels) == len(set(labels))
+        assert set(labels) == shown
+
+
+def test_pascal_has_every_class_every_count_and_none_in_both_splits(drawn: Path) -> None:
+    rows = table_in(drawn / "pascal_2007.tgz", "pascal_2007/train.csv")
+    for split in ("False", "True"):
+        cells = [row["labels"].split() for row in rows if row["is_valid"] == split]
+        classes = Counter(label for cell in cells for label in cell)
+        assert set(classes) == set(PASCAL_CLASSES)
+        assert min(classes.values()) >= 30
+        assert set(Counter(map(len, cells))) == {0, 1, 2, 3}
+        assert 0.03 <= cells.count([]) / len(cells) <= 0.10
+    # Not in the order of the alphabet, as people write.
+    assert any(cell != sorted(cell) for cell in (row["labels"].split() for row in rows))
+    subjects = [photo.subjects for photo in PHOTOS["pascal"]()]
+    assert any(len(several) == 1 and class_of(several[0]) == "stranger" for several in subjects)
+    assert () in subjects
+
+
+def test_pascal_pictures_are_small_jpegs(drawn: Path) -> None:
+    for photo in PHOTOS["pascal"]()[:20]:
+        with Image.open(io.BytesIO(read(drawn / "pascal_2007.tgz", photo.path))) as picture:
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert picture.size in SMALL_SHAPES
+
+
+def matrix(archive: Path, person: str) -> np.ndarray:
+    """Read a calibration as the lessons do."""
+    content = read(archive, f"biwi_head_pose/{person}/rgb.cal")
+    return np.genfromtxt(io.BytesIO(content), skip_footer=6)
+
+
+def centre(archive: Path, image: str) -> np.ndarray:
+    """Read a head's centre as the lessons do."""
+    content = read(archive, image[: -len("rgb.jpg")] + "pose.txt")
+    return np.genfromtxt(io.BytesIO(content), skip_header=3)
+
+
+def projected(k: np.ndarray, c: np.ndarray) -> tuple[float, float]:
+    return c[0] * k[0, 0] / c[2] + k[0, 2], c[1] * k[1, 1] / c[2] + k[1, 2]
+
+
+def test_biwi_layout_is_a_folder_for_each_person(drawn: Path) -> None:
+    names = names_in(drawn / "biwi_head_pose.tgz")
+    kinds_of_file = Counter((name.split("/")[1], name[-7:]) for name in names)
+    expected = {"rgb.jpg": 40, "ose.txt": 40, "rgb.cal": 1}
+    persons = [f"{i:02d}" for i in range(1, 9)]
+    assert kinds_of_file == {(p, kind): n for p in persons for kind, n in expected.items()}
+    assert all(
+        name.replace("rgb.jpg", "pose.txt") in names for name in names if name.endswith(".jpg")
+    )
+    assert {len(Path(name).name) for name in names if name.endswith(".jpg")} == {
+        len("frame_00003_rgb.jpg")
+    }
+
+
+def test_biwi_calibrations_are_the_published_one_scaled_and_two_others(drawn: Path) -> None:
+    archive = drawn / "biwi_head_pose.tgz"
+    matrices = {person: matrix(archive, person) for person in PEOPLE}
+    scaled = np.array([[517.679, 0, 320], [0, 517.679, 240.5], [0, 0, 1 / 0.15]]) * 0.15
+    np.testing.assert_allclose(matrices["01"], scaled, atol=5e-4)
+    same = [person for person, k in matrices.items() if np.array_equal(k, matrices["01"])]
+    assert sorted(set(PEOPLE) - set(same)) == ["03", "06"]
+    lines = read(archive, "biwi_head_pose/01/rgb.cal").decode().splitlines()
+    assert lines[-1].split() == ["96", "72"]
+
+
+def test_biwi_points_by_another_persons_calibration_are_off(drawn: Path) -> None:
+    archive = drawn / "biwi_head_pose.tgz"
+    first = matrix(archive, "01")
+    for photo in PHOTOS["biwi"]():
+        if photo.person in ("03", "06"):
+            c = centre(archive, photo.path)
+            own = projected(matrix(archive, photo.person), c)
+            assert np.hypot(*np.subtract(own, projected(first, c))) > 1
+
+
+def test_biwi_poses_are_rotations_and_centres_inside_the_picture(drawn: Path) -> None:
+    archive = drawn / "biwi_head_pose.tgz"
+    near_the_rim = 0
+    for photo in random.Random(0).sample(PHOTOS["biwi"](), 60):
+        text = read(archive, photo.path.replace("rgb.jpg", "pose.txt")).decode()
+        rotation = np.array([line.split() for line in text.splitlines()[:3]], np.float64)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+        assert np.linalg.det(rotation) == pytest.approx(1, abs=1e-3)
+        c = centre(archive, photo.path)
+        u, v = projected(matrix(archive, photo.person), c)
+        assert 500 <= c[2] <= 1000
+        assert 1 < u < 95
+        assert 1 < v < 71
+        near_the_rim += min(u, 96 - u, v, 72 - v) < 12
+    assert 3 <= near_the_rim <= 30
+
+
+def test_a_pose_file_has_the_published_form() -> None:
+    pose = Pose(30, 0, 0, (187_332, 40_389, 893_135))
+    assert pose.text() == (
+        "0.866025 0.000000 0.500000 \n0.000000 1.000000 0.000000 \n"
+        "-0.500000 0.000000 0.866025 \n\n187.332 40.389 893.135 \n"
+    ).replace("0.866025", f"{3547 / 4096:.6f}")
+
+
+def test_the_published_camera_sees_a_point_where_the_lessons_do() -> None:
+    camera = Camera(517_679, 320_000, 240_500, width=640, height=480)
+    u, v = camera.project((187_332, 40_389, 893_135))
+    assert (u / ONE, v / ONE) == (
+        pytest.approx(428.5814, abs=2e-3),
+        pytest.approx(263.9104, abs=2e-3),
+    )
+
+
+def test_a_place_is_seen_where_it_was_taken_from() -> None:
+    place = CAMERA.place(20_250, 50_750, 700_000)
+    u, v = CAMERA.project(place)
+    assert (u / ONE, v / ONE) == (pytest.approx(20.25, abs=2e-3), pytest.approx(50.75, abs=2e-3))
+
+
+def test_the_head_is_drawn_where_its_centre_is_projected(drawn: Path) -> None:
+    """Its ellipsoid is what differs between two pictures with and without it."""
+    archive = drawn / "biwi_head_pose.tgz"
+    errors = []
+    for person in PEOPLE:
+        shots = [photo for photo in PHOTOS["biwi"]() if photo.person == person]
+        for shot in shots[:6]:
+            box = box_of_head(shot)
+            if box is None:
+                continue
+            u, v = projected(matrix(archive, person), centre(archive, shot.path))
+            left, top, right, bottom = box
+            errors.append(((left + right) / 2 - u, (top + bottom) / 2 - v))
+            assert read(archive, shot.path) == shot.content()
+    assert len(errors) >= 24
+    assert np.abs(errors).max() <= 0.5
+    assert np.abs(np.mean(errors, 0)).max() <= 0.12  # no half pixel to one side
+
+
+def box_of_head(shot: HeadShot) -> tuple[int, int, int, int] | None:
+    """Find the head by its pixels; None if the picture's rim cuts it off."""
+    with_head = np.asarray(shot.picture(("room", "shoulders", "head")), np.int32)
+    without = np.asarray(shot.picture(("room", "shoulders")), np.int32)
+    rows, columns = np.nonzero((with_head != without).any(2))
+    left, right = int(columns.min()), int(columns.max()) + 1
+    top, bottom = int(rows.min()), int(rows.max()) + 1
+    inside = min(left, top) > 0 and right < CAMERA.width and bottom < CAMERA.height
+    return (left, top, right, bottom) if inside else None
+
+
+def test_a_head_of_another_pose_is_seen_otherwise() -> None:
+    shot = PHOTOS["biwi"]()[0]
+    pictures = []
+    for yaw in (-40, 0, 40):
+        pose = Pose(yaw, 0, 0, CAMERA.place(48_000, 36_000, 600_000))
+        pictures.append(np.asarray(HeadShot(shot.path, "01", pose).picture(), np.int32))
+    left, front, right = (picture[24:48, 36:60] for picture in pictures)
+    assert np.abs(left - right).mean() > 5
+    assert np.abs(front - right).mean() > 5
+
+
+def test_persons_differ_in_every_respect() -> None:
+    persons = list(PEOPLE.values())
+    for respect in ("skin", "hair_colour", "top_colour", "half", "lamp", "room"):
+        assert len({getattr(person, respect) for person in persons}) == len(persons)
+    assert len({(p.hair, p.glasses, p.beard, p.top) for p in persons}) == len(persons)
+    assert len({person.camera for person in persons}) == 3

@@ -204,7 +204,7 @@ def test_a_folder_without_images_is_refused() -> None:
 
 
 def test_a_class_that_training_lacks_is_refused() -> None:
-    labels = ["a", "b", "b", "c", "d"]
+    labels = [["a"], ["b", "a"], ["b"], ["c"], ["d"]]
     valid = np.array([False, True, True, False, True])
     with pytest.raises(UserError, match=r"2 of 4 classes: b \(2 items\), d \(1 item\)"):
         check_split(labels, valid, ["a", "b", "c", "d"])
@@ -213,16 +213,39 @@ def test_a_class_that_training_lacks_is_refused() -> None:
 @pytest.mark.parametrize(("valid", "side"), [(False, "hold out"), (True, "train on")])
 def test_an_empty_side_is_refused(valid: bool, side: str) -> None:
     with pytest.raises(UserError, match=f"none of 3 items to {side}"):
-        check_split(["a", "b", "a"], np.full(3, valid), ["a", "b"])
+        check_split([["a"], ["b"], ["a"]], np.full(3, valid), ["a", "b"])
 
 
 def test_metrics_count_both_sides() -> None:
-    table = items(label=list("aaabbc"), split=["train"] * 4 + ["valid", "train"])
-    assert split_metrics(table, ["a", "b", "c"]) == {
+    labels = [["a"], ["a", "b"], ["a"], [], ["b"], ["c"]]
+    valid = np.array([False] * 4 + [True, False])
+    assert split_metrics(labels, valid, ["a", "b", "c"]) == {
         "items": 6, "classes": 3,
         "train/items": 5, "train/smallest_class": 1, "train/largest_class": 3,
+        "train/unlabelled": 1,
         "valid/items": 1, "valid/smallest_class": 0, "valid/largest_class": 1,
+        "valid/unlabelled": 0,
     }  # fmt: skip
+
+
+def test_metrics_of_points_count_items_alone() -> None:
+    assert split_metrics([[], []], np.array([True, False]), []) == {
+        "items": 2, "classes": 0, "train/items": 1, "valid/items": 1,
+    }  # fmt: skip
+
+
+def test_two_recordings_of_one_person_are_one_group() -> None:
+    table = items(person=["01", "02", "13", "02", "03"])
+    same = [["01", "13"]]
+    rule = GroupSplit(rule="group", column="person", valid=["13"], same=same)
+    assert held_out(table, rule, 1).tolist() == [True, False, True, False, False]
+    for fold in range(3):
+        rule = FoldsSplit(rule="folds", of="group", folds=3, fold=fold, column="person", same=same)
+        out = held_out(table, rule, 1)
+        assert out[0] == out[2]
+    wrong = GroupSplit(rule="group", column="person", valid=["13"], same=[["1", "13"]])
+    with pytest.raises(UserError, match=r"split\.by\.same: no item has the group 1"):
+        held_out(table, wrong, 1)
 
 
 def test_the_same_names_and_seed_give_the_same_split_and_another_seed_another() -> None:

@@ -113,6 +113,11 @@ def some_of(names: Iterable[str], most: int = 10) -> str:
     return f"{shown} and {len(words) - most} more" if len(words) > most else shown
 
 
+def plural(count: int, noun: str) -> str:
+    """Count a noun: 1 row, 2 rows."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class _Problem(NamedTuple):
     """One of pydantic's errors, its location read as the user's key path."""
 

@@ -6,9 +6,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from thaw.params.base import params, some_of
+from thaw.params.ratings import RatingsLabel
 
 # Columns of the items table that Thaw writes itself.
 OWN_COLUMNS = ("path", "label", "target", "split")
+
+
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+Same = list[Annotated[list[str], Field(min_length=2)]]
 
 
 @params
@@ -35,9 +40,16 @@ class RegexLabel:
 
 @params
 class FolderLabel:
-    """The label is the name of the image's folder."""
+    """The label is the name of the image's folder.
+
+    Attributes:
+        rule: ``folder``.
+        none: a folder of images that show none of the classes; naming one makes the labels
+            independent of each other, so that a model can answer with none of them.
+    """
 
     rule: Literal["folder"]
+    none: str | None = None
 
 
 @params
@@ -48,7 +60,10 @@ class CsvLabel:
         rule: ``csv``.
         file: the CSV inside the archive.
         path: the column that names the image, relative to ``data.folder``.
-        column: the column with the label.
+        column: the column with the label; or several columns of true and false, a class each,
+            for several labels an image.
+        separator: what separates several labels in `column`; an empty cell then means none of
+            the classes. null: an image has one label.
         delimiter: what separates the columns.
         prefix: put before each name in `path`, such as ``train/``.
         suffix: put after it, such as ``.jpg``.
@@ -57,15 +72,68 @@ class CsvLabel:
     rule: Literal["csv"]
     file: str
     path: str
-    column: str
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    column: str | Annotated[list[str], Field(min_length=1)]
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    delimiter: Delimiter = ","
     prefix: str = ""
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse one column in two roles."""
-        if self.path == self.column:
+        """Refuse one column in two roles, and a separator without a column to separate."""
+        if self.path == self.column or self.path in self.class_columns:
             raise ValueError(f"path and column are both '{self.path}'. Name two columns.")
+        if self.class_columns and self.separator is not None:
+            raise ValueError("separator is for one column of labels. Leave it out.")
+
+    @property
+    def class_columns(self) -> list[str]:
+        """The columns of true and false, if the labels are given so."""
+        return self.column if isinstance(self.column, list) else []
+
+
+@params
+class CsvPoints:
+    """Points on the image, from a CSV with a header; several rows of an image add up.
+
+    Attributes:
+        rule: ``points``.
+        file: the CSV inside the archive.
+        path: the column that names the image, relative to ``data.folder``.
+        columns: the columns of x, y (and x, y of further points), in pixels of the upright image.
+        delimiter: what separates the columns.
+        prefix: put before each name in `path`.
+        suffix: put after it.
+    """
+
+    rule: Literal["points"]
+    file: str
+    path: str
+    columns: Annotated[list[str], Field(min_length=2)]
+    delimiter: Delimiter = ","
+    prefix: str = ""
+    suffix: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an x without a y."""
+        if len(self.columns) % 2:
+            raise ValueError(f"columns {self.columns} must be pairs of x and y.")
+
+
+@params
+class PosePoint:
+    """The centre of a head, from its pose and the camera's calibration, as in BIWI.
+
+    Attributes:
+        rule: ``pose``.
+        image: the end of an image's name that `pose` replaces.
+        pose: three rows of a rotation, and then the centre X, Y, Z in millimetres.
+        calibration: a file in each image's folder that begins with the camera's 3 x 3 matrix.
+    """
+
+    rule: Literal["pose"]
+    image: str = "rgb.jpg"
+    pose: str = "pose.txt"
+    calibration: str = "rgb.cal"
 
 
 @params
@@ -81,6 +149,21 @@ class RandomSplit:
     rule: Literal["random"]
     valid: Annotated[float, Field(gt=0, lt=1)] = 0.2
     stratify: bool = False
+
+
+@params
+class TimeSplit:
+    """Hold out the latest share.
+
+    Attributes:
+        rule: ``time``.
+        valid: the share that is held out.
+        column: a column of numbers that grow with time; ratings have ``timestamp``.
+    """
+
+    rule: Literal["time"]
+    valid: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    column: str = "timestamp"
 
 
 @params
@@ -131,11 +214,13 @@ class GroupSplit:
         rule: ``group``.
         column: a column of the CSV or of `columns`, or ``folder``.
         valid: the groups that are held out.
+        same: lists of groups that are one, such as two recordings of one person.
     """
 
     rule: Literal["group"]
     column: str
     valid: Annotated[list[str], Field(min_length=1)]
+    same: Same = Field(default_factory=list)
 
 
 @params
@@ -148,6 +233,7 @@ class FoldsSplit:
         folds: how many.
         fold: the one that is held out, from 0.
         column: for ``group``: a column of the CSV or of `columns`, or ``folder``.
+        same: for ``group``: lists of groups that are one.
     """
 
     rule: Literal["folds"]
@@ -155,6 +241,7 @@ class FoldsSplit:
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=0)] = 0
     column: str | None = None
+    same: Same = Field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a fold that does not exist, and a column without groups or the reverse."""
@@ -169,8 +256,8 @@ class FoldsSplit:
             )
 
 
-LabelRule = RegexLabel | FolderLabel | CsvLabel
-SplitRule = RandomSplit | ColumnSplit | FolderSplit | GroupSplit | FoldsSplit
+LabelRule = RegexLabel | FolderLabel | CsvLabel | CsvPoints | PosePoint
+SplitRule = RandomSplit | TimeSplit | ColumnSplit | FolderSplit | GroupSplit | FoldsSplit
 
 
 @params
@@ -186,16 +273,25 @@ class Split:
             ``data.folder``, become columns of the items table, as in ``^(?P<person>\d+)/``.
     """
 
-    label: Annotated[LabelRule, Field(discriminator="rule")]
+    label: Annotated[LabelRule | RatingsLabel, Field(discriminator="rule")]
     by: Annotated[SplitRule, Field(discriminator="rule")]
     classes: Annotated[list[str], Field(min_length=2)] | None = None
     columns: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse classes listed twice and columns without names or with Thaw's own."""
+        """Refuse classes listed twice or for points, and columns without names or Thaw's own."""
         classes = self.classes or []
+        if classes and isinstance(self.label, CsvPoints | PosePoint):
+            raise ValueError("classes are for labels, but split.label gives points. Leave it out.")
         if twice := sorted({name for name in classes if classes.count(name) > 1}):
             raise ValueError(f"classes lists {some_of(twice)} twice. Leave one of each.")
+        if isinstance(self.label, RatingsLabel) and (
+            classes or self.columns or isinstance(self.by, FolderSplit)
+        ):
+            raise ValueError(
+                "classes, columns and by: {rule: folder} are for images, not for ratings. Leave "
+                "them out."
+            )
         if self.columns is not None:
             names = list(compiled(self.columns, "columns").groupindex)
             if not names:

@@ -1,8 +1,8 @@
-"""Take a picture: a scene, one animal in it somewhere, the light, and the file."""
+"""Take a picture: a scene, one animal or several in it, the light, and the file."""
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PIL import Image
 
@@ -12,7 +12,9 @@ from thaw.samples.scene import draw_foreground, draw_scene, light
 
 # Width and height in pixels, landscape and portrait.
 SHAPES = ((112, 84), (108, 81), (120, 80), (100, 88), (90, 90), (84, 112), (80, 100), (90, 108))
-QUALITY = 75
+SMALL_SHAPES = ((72, 54), (75, 54), (70, 56), (62, 62), (54, 72), (56, 70))
+GROUP_PERCENT = {1: 92, 2: 78, 3: 66}  # of the shorter side, for that many subjects
+QUALITY, SMALL_QUALITY = 75, 60
 
 Draw = Callable[[Canvas, Frame, random.Random], None]
 
@@ -44,13 +46,38 @@ def photograph(draw: Draw, rng: random.Random) -> Image.Image:
     return Image.fromarray(light(canvas, rng))
 
 
-def jpeg(picture: Image.Image, orientation: int = 1) -> bytes:
+def photograph_group(draws: Sequence[Draw], rng: random.Random) -> Image.Image:
+    """Return a smaller picture of several subjects beside each other, some nearer than others.
+
+    Args:
+        draws: the subjects from left to right, each as in `photograph`; none is allowed.
+        rng: of this picture alone.
+    """
+    canvas = Canvas(*rng.choice(SMALL_SHAPES), rng, rng.randint(-100, 100))
+    draw_scene(canvas, rng)
+    width, height = canvas.width, canvas.height
+    places = []
+    for i, draw in enumerate(draws):
+        near = rng.randint(0, 100)  # the nearer, the larger, and the lower it stands
+        x = width * (2 * i + 1) // (2 * len(draws)) + width * rng.randint(-5, 5) // 100
+        percent = (GROUP_PERCENT[len(draws)] * (170 + near)) // 220
+        ground = height * (70 + near * 26 // 100) // 100
+        places.append((near, i, draw, x, ground, percent))
+    for _, _, draw, x, ground, percent in sorted(places, key=lambda place: place[:2]):
+        scale = min(width, height) * ONE * percent // (100 * 900)
+        y = ground - 370 * scale // ONE
+        draw(canvas, Frame.placed(x, y, scale, rng.randint(-8, 8), rng.random() < 0.5), rng)
+    draw_foreground(canvas, rng)
+    return Image.fromarray(light(canvas, rng))
+
+
+def jpeg(picture: Image.Image, orientation: int = 1, quality: int = QUALITY) -> bytes:
     """Encode as JPEG; with another `orientation` than 1, an EXIF tag tells to turn it."""
     file = io.BytesIO()
     exif = Image.Exif()
     if orientation != 1:
         exif[0x0112] = orientation
-    picture.save(file, "JPEG", quality=QUALITY, exif=exif)
+    picture.save(file, "JPEG", quality=quality, exif=exif)
     return file.getvalue()
 
 

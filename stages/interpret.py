@@ -1,0 +1,42 @@
+"""Show what a ratings model has learned: `python -m stages interpret RECIPE`."""
+
+import pandas as pd
+
+from stages.paths import Paths
+from thaw.files import read_json, replacing, write_csv
+from thaw.params.base import params, parse
+from thaw.params.ratings import RatingsModel
+from thaw.ratings_interpret import (
+    by_bias,
+    components,
+    crosstab,
+    draw_components,
+    nearest,
+    read_learned,
+)
+
+
+@params
+class Params:
+    """This stage reads no parameters: everything is beside the model."""
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Write biases, principal components with a picture, crosstab and nearest items."""
+    table = pd.read_parquet(paths.items)
+    model = parse(RatingsModel, read_json(paths.model_json)["model"], str(paths.model_json))
+    learned = read_learned(paths.model, table, read_json(paths.vocab), model)
+    biases, parts = by_bias(learned), components(learned)
+    write_csv(paths.result("interpret", "bias.csv"), biases)
+    write_csv(paths.result("interpret", "components.csv"), parts)
+    write_csv(paths.result("interpret", "crosstab.csv"), crosstab(learned, table))
+    write_csv(paths.result("interpret", "nearest.csv"), nearest(learned))
+    with replacing(paths.result("interpret", "components.png")) as part:
+        draw_components(parts, part)
+    if model.bias:
+        print(f"highest bias: {', '.join(biases['title'].head(5))}")
+        print(f"lowest bias: {', '.join(biases['title'].tail(5)[::-1])}")
+    else:
+        print("bias.csv has no rows: the model has no biases (model.bias: false).")
+    if model.hidden:
+        print("crosstab.csv has no rows: it is for models without hidden layers (model.hidden).")

@@ -1,0 +1,19 @@
+"""The sections that both training stages of ratings read."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from thaw.params.base import Seed, params
+from thaw.params.model import Precision
+from thaw.params.ratings import RatingsModel
+
+
+@params
+class RatingsParams:
+    """The sections that both training stages of ratings read."""
+
+    seed: Seed
+    threads: Annotated[int, Field(ge=1)]
+    precision: Precision
+    model: RatingsModel

@@ -1,0 +1,46 @@
+"""What the model is to answer for each item: a class, several, or points."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from thaw.labels import has_several_labels, labels_of, multi_hot, several_labels_of, vocabulary
+from thaw.params.split import CsvPoints, PosePoint, Split
+from thaw.points import points_of
+
+
+def add_targets(
+    items: pd.DataFrame, split: Split, folder: Path
+) -> tuple[pd.DataFrame, list[list[str]], list[str]]:
+    """Add the columns ``label`` and ``target``.
+
+    Args:
+        items: what `thaw.labels.find_items` found.
+        split: the recipe's section.
+        folder: where the images are.
+
+    Returns:
+        The items, each once; the labels of each; and the vocabulary. ``target`` is the class's
+        place in the vocabulary (int64), or a list of zeros and ones, a class each; or, without
+        labels and vocabulary, a list of x and y of each point in pixels.
+
+    Raises:
+        UserError: items from which the rule takes nothing, or labels that are not as declared.
+    """
+    rule = split.label
+    if isinstance(rule, CsvPoints | PosePoint):
+        items = points_of(items, rule, folder).assign(label="")
+        return items, [[] for _ in range(len(items))], []
+    several = has_several_labels(rule)
+    labels = (
+        several_labels_of(items, rule) if several else [[label] for label in labels_of(items, rule)]
+    )
+    names = [name for those in labels for name in those]
+    classes = vocabulary(names, split.classes, several=several)
+    targets = multi_hot(labels, classes)
+    items = items.assign(
+        label=[" ".join(those) for those in labels],
+        target=list(targets) if several else targets.argmax(1).astype(np.int64),
+    )
+    return items, labels, classes
