@@ -33,7 +33,8 @@ def build_adamw(
         for params, decay in ((decayed, weight_decay), (others, 0.0)):
             if params:
                 parts.append({"params": params, "weight_decay": decay, "group": index})
-    return torch.optim.AdamW(parts, lr=0.0, betas=(0.9, 0.99), eps=1e-5)
+    # Fused: one pass over the memory instead of ten, where it counts: in small steps.
+    return torch.optim.AdamW(parts, lr=0.0, betas=(0.9, 0.99), eps=1e-5, fused=True)
 
 
 def set_step(optimizer: torch.optim.Optimizer, step: Step) -> None:

@@ -1,7 +1,6 @@
 """Resume checkpoints: one safetensors file, replaced after each epoch."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +44,8 @@ class Checkpoint:
             "epoch": epoch,
             "optimizer": numbers,
             "scaler": scaler.state_dict(),
-            "history": asdict(history),
-            "smoothed": asdict(smoothed),
+            "history": vars(history),  # not asdict: it would copy every row of every epoch
+            "smoothed": vars(smoothed),
         }
         with replacing(self.path) as part:
             save_file(
