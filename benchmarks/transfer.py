@@ -11,6 +11,7 @@ rates, means and the difference.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ STAGES = (
     "download", "untar", "weights", "split", "pack",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "evaluate",
 )  # fmt: skip
-SOURCE = Path("models", "source_sample", "model.safetensors")
+SOURCE = Path("models", "source_sample")
 
 
 def main() -> None:
@@ -36,8 +37,9 @@ def main() -> None:
     chosen = parser.parse_args()
     recipes = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["recipes"]
     with tempfile.TemporaryDirectory() as scratch:
-        (Path(scratch) / SOURCE).parent.mkdir(parents=True)
-        os.link(ROOT / SOURCE, Path(scratch) / SOURCE)
+        (Path(scratch) / SOURCE).mkdir(parents=True)
+        for file in ("model.safetensors", "model.json"):
+            shutil.copy(ROOT / SOURCE / file, Path(scratch) / SOURCE / file)
         for name in chosen.recipes:
             errors: dict[str, list[float]] = {"transfer": [], "random": []}
             for seed in chosen.seeds:

@@ -1,0 +1,137 @@
+"""Compare settings of the frozen fit inside the training part of a real archive's fixed split.
+
+    python -m benchmarks.heads bears --archives ARCHIVES --weights mobilenet_v2-1efb22c2.pth
+
+Computes the frozen body's features of all views once, and then fits every head of `SETTINGS` on
+three stratified folds of the training items alone; the held-out items are never looked at. Prints
+mean error rates, and a logistic regression's on the unaugmented features.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn.functional import cross_entropy
+
+from benchmarks.real_archives import STAGES, python, recipe_of
+from thaw.batches import FeatureBatches
+from thaw.fit import Setting, fit
+from thaw.model import build_head
+from thaw.params.fit import Fit
+from thaw.randomness import seeded
+from thaw.resume import Checkpoint
+
+VIEWS = 8
+SETTINGS = [  # hidden layers, epochs, views (0: no augmentation), learning rate
+    ([512], 24, 8, 8e-4),
+    ([512], 24, 8, 3e-3),
+    ([512], 48, 8, 8e-4),
+    ([512], 24, 0, 1e-3),
+    ([], 24, 8, 8e-4),
+    ([], 24, 8, 3e-3),
+    ([], 48, 8, 1e-3),
+    ([], 24, 4, 1e-3),
+    ([], 24, 0, 1e-3),
+]
+FEATURES = """
+import sys; from pathlib import Path; import torch
+from stages.paths import Paths; from stages.recipe import read_params
+from stages.fit_frozen import Params; from stages.training import open_training
+from thaw.features import compute_features, fold_batch_norms; from thaw.model import load_weights
+recipe, target, views = sys.argv[1], sys.argv[2], int(sys.argv[3])
+opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")
+load_weights(Paths(recipe).pretrained, opened.network.body)
+body, images = fold_batch_norms(opened.network), opened.training
+seen = [images.plain()] + [images.random(42, "views", v) for v in range(views)]
+features = [compute_features(body, images, view, "fp32", "features") for view in seen]
+torch.save({"features": torch.stack(features), "targets": images.targets}, target)
+"""
+
+
+def main() -> None:
+    """Compute the features, fit every setting, print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", choices=["pets", "dogscats", "bears"])
+    parser.add_argument("--archives", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    chosen = parser.parse_args()
+    chosen.seed, chosen.set = 42, []
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        features, targets = training_features(Path(scratch), chosen)
+        splits = StratifiedKFold(3, shuffle=True, random_state=5).split(targets, targets)
+        folds = [(torch.tensor(train), torch.tensor(valid)) for train, valid in splits]
+        for strength in (1e-3, 1e-2, 1e-1):
+            errors = [logistic(features[0], targets, *fold, strength) for fold in folds]
+            print(f"logistic regression, strength {strength}: {np.mean(errors):.4f}", flush=True)
+        for setting in SETTINGS:
+            errors = [head(features, targets, *fold, *setting) for fold in folds]
+            print(*setting, f"{np.mean(errors):.4f}", flush=True)
+
+
+def training_features(
+    scratch: Path, chosen: argparse.Namespace
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prepare the archive and return features [1 + views, n, f] (plain first) and targets [n]."""
+    with (scratch / "params.yaml").open("w") as file:
+        YAML().dump({"recipes": {chosen.recipe: recipe_of(chosen, None)}}, file)
+    for stage in STAGES[:5]:
+        python(scratch, "-m", "stages", stage, chosen.recipe)
+    python(scratch, "-c", FEATURES, chosen.recipe, str(scratch / "features.pt"), str(VIEWS))
+    saved = torch.load(scratch / "features.pt", weights_only=True)
+    return saved["features"], saved["targets"]
+
+
+def head(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    train: torch.Tensor,
+    valid: torch.Tensor,
+    hidden: list[int],
+    epochs: int,
+    views: int,
+    lr: float,
+) -> float:
+    """Fit one head on one fold; return its error rate."""
+    classes = int(targets.max()) + 1
+    with seeded(1, "h"):
+        model = build_head(features.shape[2], classes, hidden)
+    seen = features[1 : views + 1] if views else features[:1]
+    batches = FeatureBatches(
+        [view[train] for view in seen], targets[train], features[0][valid], targets[valid],
+        batch_size=64, seed=1, stage="fit_frozen",
+    )  # fmt: skip
+    setting = Setting(
+        stage="fit_frozen", seed=1, plan=Fit(epochs=epochs, lr=lr), lrs=[lr] * 3,
+        groups=[[], [], list(model.parameters())], loss=cross_entropy, precision="fp32",
+        device=torch.device("cpu"), training_mode=lambda network: network.train(),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        history = fit(model, batches, setting, Checkpoint(Path(folder), "key"), lambda _: None)
+    return history.epochs[-1]["error_rate"]
+
+
+def logistic(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    train: torch.Tensor,
+    valid: torch.Tensor,
+    strength: float,
+) -> float:
+    """Return a logistic regression's error rate on one fold."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, C=strength))
+    model.fit(features[train], targets[train])
+    return float((model.predict(features[valid]) != targets[valid].numpy()).mean())
+
+
+if __name__ == "__main__":
+    main()
