@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from stages.training import set_up_torch
+from stages.torch_setup import set_up_torch
 from thaw.features import fold_batch_norms
 from thaw.fixed_norms import apply_norms_in_convolutions
 from thaw.model import Network, build_network, parameter_groups, training_mode

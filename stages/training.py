@@ -1,7 +1,6 @@
 """What the four training stages have in common: opening the data and the model."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.nn.functional import (
 from stages.key import content_key, loaded_modules
 from stages.paths import SCRATCH, Paths
 from stages.sections import TrainingParams
+from stages.torch_setup import set_up_torch, training_device
 from stages.tables import write_fit_metrics, write_history
 from thaw.augment import View, points_in_image
 from thaw.batches import (
@@ -120,7 +120,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     The model has its random initial weights; the stage loads what it starts from.
     """
     set_up_torch(params.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     precision = choose_precision(params.precision, device)
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
@@ -153,16 +153,6 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
         validation=images["valid"],
         network=network,
     )
-
-
-def set_up_torch(threads: int) -> None:
-    """Make sums come out the same each time: fixed threads, deterministic algorithms."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Would write NaN into every new tensor before it is filled: a sixth of the time of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def frozen_phase(training: Training, batch_size: int) -> Phase:

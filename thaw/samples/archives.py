@@ -1,4 +1,4 @@
-"""The sample archives: which pictures each holds and under what names.
+"""The sample archives: what each holds and under what names.
 
 `python -c "from pathlib import Path; from thaw.samples.archives import draw;
 draw('pets', Path('.'))"` writes ``oxford-iiit-pet.tgz`` into the current folder.
@@ -23,6 +23,7 @@ from thaw.samples.head import PARTS, photograph_head
 from thaw.samples.people import PEOPLE
 from thaw.samples.photo import SMALL_QUALITY, jpeg, photograph, photograph_group, png
 from thaw.samples.pose import Pose
+from thaw.samples.ratings import write_ratings
 from thaw.samples.tarball import write_tgz
 from thaw.samples.things import Subject, draw_subject
 
@@ -259,8 +260,9 @@ FILE_NAMES = {
     "bears_none": "bears_none.tgz",
     "pascal": "pascal_2007.tgz",
     "biwi": "biwi_head_pose.tgz",
+    "movielens": "ml-100k.zip",
 }
-NAMES = tuple(PHOTOS)
+NAMES = tuple(FILE_NAMES)
 
 
 def file_name(name: str) -> str:
@@ -285,6 +287,9 @@ def draw(name: str, folder: Path) -> None:
         UserError: there is no sample of that name.
     """
     target = folder / file_name(name)
+    if name == "movielens":
+        write_ratings(target)
+        return
     count = len(_photos(name))
     with ProcessPoolExecutor() as processes:  # no picture depends on another
         drawn = processes.map(_drawn, [name] * count, range(count), chunksize=20)
