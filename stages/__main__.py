@@ -10,7 +10,13 @@ import sys
 import time
 
 from stages.paths import Paths
-from stages.recipe import check_sections, is_of_ratings, read_params, read_recipes
+from stages.recipe import (
+    check_groups,
+    is_of_ratings,
+    parse_sections,
+    read_params,
+    read_recipes,
+)
 from stages.timing import write_timing
 from thaw.errors import UserError
 
@@ -75,13 +81,12 @@ def check() -> None:
     Raises:
         UserError: all problems of all recipes.
     """
-    problems = []
     recipes = read_recipes()
+    problems = check_groups(recipes)
     for recipe, values in recipes.items():
         for stage in RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES:
             try:
-                check_sections(recipe, values)
-                read_params(recipe, importlib.import_module(f"stages.{stage}").Params)
+                parse_sections(recipe, values, importlib.import_module(f"stages.{stage}").Params)
             except UserError as error:
                 problems += str(error).splitlines()
     if problems:

@@ -4,7 +4,7 @@ from stages.paths import Paths
 from stages.rates import one_lr
 from stages.ratings_sections import RatingsParams
 from thaw.params.base import params
-from thaw.params.ratings import RatingsFit
+from thaw.params.ratings_model import RatingsFit
 
 
 @params

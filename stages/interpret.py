@@ -5,7 +5,7 @@ import pandas as pd
 from stages.paths import Paths
 from thaw.files import read_json, replacing, write_csv
 from thaw.params.base import params, parse
-from thaw.params.ratings import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 from thaw.ratings_interpret import (
     by_bias,
     components,

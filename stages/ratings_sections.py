@@ -6,7 +6,7 @@ from pydantic import Field
 
 from thaw.params.base import Seed, params
 from thaw.params.model import Precision
-from thaw.params.ratings import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 
 
 @params

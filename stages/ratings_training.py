@@ -21,7 +21,7 @@ from thaw.lr_test import lr_range_test
 from thaw.model import save_weights
 from thaw.params.lr_test import LRTest
 from thaw.params.model import Precision
-from thaw.params.ratings import RatingsFit
+from thaw.params.ratings_model import RatingsFit
 from thaw.precision import choose_precision
 from thaw.ratings_batches import RatingsBatches
 from thaw.ratings_metrics import METRICS, errors

@@ -60,10 +60,35 @@ def read_params(recipe: str, cls: type[T], file: Path = PARAMS_FILE) -> T:
         raise UserError(
             f"{file}: recipes.{recipe} does not exist; {did_you_mean(recipe, list(recipes))}"
         )
-    values = recipes[recipe]
+    return parse_sections(recipe, recipes[recipe], cls)
+
+
+def parse_sections(recipe: str, values: Mapping[str, Any], cls: type[T]) -> T:
+    """Check the sections of one recipe that the fields of `cls` name.
+
+    Raises:
+        UserError: as `read_params`.
+    """
     check_sections(recipe, values)
     wanted = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     return parse(cls, {k: values[k] for k in wanted if k in values}, f"recipes.{recipe}")
+
+
+def check_groups(recipes: Mapping[str, Mapping[str, Any]], file: Path = PARAMS_FILE) -> list[str]:
+    """Say which recipes DVC would not run, or would run through the wrong stages.
+
+    Args:
+        recipes: all of them.
+        file: the parameters file, whose ``images:`` and ``ratings:`` are what DVC runs.
+    """
+    content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    problems = []
+    for recipe, values in recipes.items():
+        right, wrong = ("ratings", "images") if is_of_ratings(values) else ("images", "ratings")
+        if recipe not in (content.get(right) or {}):
+            there = f"is under {wrong}:" if recipe in (content.get(wrong) or {}) else "is not run"
+            problems.append(f"recipes.{recipe}: {there}. Move it below '{right}:' in {file}.")
+    return problems
 
 
 def is_of_ratings(values: Mapping[str, Any]) -> bool:

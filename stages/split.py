@@ -38,7 +38,7 @@ def run(params: Params, paths: Paths) -> None:
         if others:
             named = some_of(f"{name} ({count})" for name, count in others.items())
             print(f"{sum(others.values())} images in other folders are left out: {named}.")
-    items, labels, classes = add_targets(items, split, folder)
+    items, labels, classes = add_targets(items, split.label, split.classes, folder)
     items = add_columns(items, split.columns)
     valid = held_out(items, split.by, params.seed)
     check_split(labels, valid, classes)

@@ -17,8 +17,8 @@ from torch.nn.functional import (
 from stages.key import content_key, loaded_modules
 from stages.paths import SCRATCH, Paths
 from stages.sections import TrainingParams
-from stages.torch_setup import set_up_torch, training_device
 from stages.tables import write_fit_metrics, write_history
+from stages.torch_setup import set_up_torch, training_device
 from thaw.augment import View, points_in_image
 from thaw.batches import (
     Batches,

@@ -74,7 +74,8 @@ def read_items(
 
 def _targets(items: pd.DataFrame, task: Task, packed: Packed, rows: np.ndarray) -> np.ndarray:
     if task == "label" or not len(items):
-        return items["target"].to_numpy(np.int64, copy=True)
+        classes: np.ndarray = items["target"].to_numpy(np.int64, copy=True)
+        return classes
     targets = np.stack(items["target"].to_list())
     if task == "points":
         return packed.from_pixels(rows, targets)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def read_ratings(folder: Path, rule: RatingsLabel) -> pd.DataFrame:
 
 def merged(ratings: pd.DataFrame) -> int:
     """Count the rated items that ``item_key: title`` made one with another one."""
-    return ratings["id"].nunique() - ratings["item"].nunique()
+    return int(ratings["id"].nunique() - ratings["item"].nunique())
 
 
 def _titles(folder: Path, rule: RatingsLabel) -> dict[str, str]:
@@ -104,7 +105,7 @@ def _read_table(
         names: of the first columns.
     """
     lines = _lines_of(file, key, rule.encoding)
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     first = next((line for line in lines if line), "")
     width = len(next(csv.reader([first], delimiter=delimiter, quoting=quoting), []))
     where = f"split.label.{key}: {file}"
@@ -269,7 +270,8 @@ def _numbers_in_order(name: str) -> tuple[int, str]:
 
 def numbered(names: pd.Series, vocabulary: Sequence[str]) -> NDArray[np.int64]:
     """Return each name's row: its place in the vocabulary from 1 on, 0 if it is not there."""
-    return (pd.Index(vocabulary).get_indexer(names) + 1).astype(np.int64)
+    rows: NDArray[np.int64] = pd.Index(vocabulary).get_indexer(names) + 1
+    return rows.astype(np.int64)
 
 
 def items_table(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from thaw.params.ratings import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 
 COMPONENTS = 3
 MOST_RATED = 1000  # items that components and neighbours are sought among, as in the lessons
@@ -181,7 +181,7 @@ def crosstab(learned: Learned, table: pd.DataFrame) -> pd.DataFrame:
 
 def predict_pairs(learned: Learned, user_rows: np.ndarray, item_rows: np.ndarray) -> np.ndarray:
     """Rate every pair by a model without hidden layers, float64 [users, items]."""
-    ratings = learned.users[user_rows] @ learned.items[item_rows].T
+    ratings: np.ndarray = learned.users[user_rows] @ learned.items[item_rows].T
     if learned.user_bias is not None and learned.item_bias is not None:
         ratings += learned.user_bias[user_rows][:, None] + learned.item_bias[item_rows]
     if learned.model.y_range is None:

@@ -33,7 +33,8 @@ def final_errors(predictions: np.ndarray, ratings: np.ndarray) -> dict[str, floa
 def nearest_level(predictions: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Round predictions to the nearest rating that was given, the lower of two as near."""
     levels = np.unique(ratings)
-    return levels[np.abs(predictions[:, None] - levels).argmin(1)]
+    nearest: np.ndarray = levels[np.abs(predictions[:, None] - levels).argmin(1)]
+    return nearest
 
 
 def per_level(predictions: np.ndarray, ratings: np.ndarray) -> pd.DataFrame:

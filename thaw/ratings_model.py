@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thaw.model import ScaledSigmoid
-from thaw.params.ratings import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 from thaw.randomness import seeded
 
 UNKNOWN = 0  # the row of users and items without a training rating
@@ -87,4 +87,4 @@ def hidden_layers(inputs: int, widths: list[int]) -> nn.Sequential:
 
 def factors_for(rows: int) -> int:
     """Return how many factors fastai gives a table of so many rows."""
-    return min(600, round(1.6 * rows**0.56))
+    return int(min(600, round(1.6 * rows**0.56)))

@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 
 from thaw.labels import has_several_labels, labels_of, multi_hot, several_labels_of, vocabulary
-from thaw.params.split import CsvPoints, PosePoint, Split
+from thaw.params.split import CsvPoints, LabelRule, PosePoint
 from thaw.points import points_of
 
 
 def add_targets(
-    items: pd.DataFrame, split: Split, folder: Path
+    items: pd.DataFrame, rule: LabelRule, declared: list[str] | None, folder: Path
 ) -> tuple[pd.DataFrame, list[list[str]], list[str]]:
     """Add the columns ``label`` and ``target``.
 
     Args:
         items: what `thaw.labels.find_items` found.
-        split: the recipe's section.
+        rule: the recipe's ``split.label``.
+        declared: the recipe's ``split.classes``.
         folder: where the images are.
 
     Returns:
@@ -28,7 +29,6 @@ def add_targets(
     Raises:
         UserError: items from which the rule takes nothing, or labels that are not as declared.
     """
-    rule = split.label
     if isinstance(rule, CsvPoints | PosePoint):
         items = points_of(items, rule, folder).assign(label="")
         return items, [[] for _ in range(len(items))], []
@@ -37,7 +37,7 @@ def add_targets(
         several_labels_of(items, rule) if several else [[label] for label in labels_of(items, rule)]
     )
     names = [name for those in labels for name in those]
-    classes = vocabulary(names, split.classes, several=several)
+    classes = vocabulary(names, declared, several=several)
     targets = multi_hot(labels, classes)
     items = items.assign(
         label=[" ".join(those) for those in labels],

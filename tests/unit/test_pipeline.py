@@ -11,12 +11,13 @@ import pytest
 from project_imports import ROOT, direct_imports, project_files
 from ruamel.yaml import YAML
 
-from stages.__main__ import STAGES
-from stages.recipe import SECTIONS, read_recipes
+from stages.__main__ import RATINGS_STAGES, STAGES, VISION_STAGES
+from stages.recipe import SECTIONS, is_of_ratings, read_recipes
 from thaw.params.base import RESERVED
 
 YAML_FILE = YAML(typ="safe", pure=True)
 PIPELINE = YAML_FILE.load((ROOT / "dvc.yaml").read_text())["stages"]
+GROUPS = {"images": VISION_STAGES, "ratings": RATINGS_STAGES}
 PYTHON_FILES = sorted(
     path.relative_to(ROOT)
     for package in ("thaw", "stages", "pipelines")
@@ -32,7 +33,9 @@ def names(entries: list) -> set[str]:
 def test_every_stage_is_in_the_pipeline_under_its_own_name() -> None:
     assert tuple(PIPELINE) == STAGES
     for stage in STAGES:
-        assert PIPELINE[stage]["foreach"] == "${recipes}"
+        of = {name for name, stages in GROUPS.items() if stage in stages}
+        group = "recipes" if len(of) == 2 else of.pop()
+        assert PIPELINE[stage]["foreach"] == f"${{{group}}}"
         assert PIPELINE[stage]["do"]["cmd"] == f"python -m stages {stage} ${{key}}"
 
 
@@ -57,14 +60,15 @@ def test_every_section_is_read_by_some_stage() -> None:
 
 def test_a_stage_depends_on_the_files_that_it_needs_from_others() -> None:
     made = {}
-    for stage in STAGES:
-        do = PIPELINE[stage]["do"]
-        for kind in ("outs", "metrics", "plots"):
-            made |= dict.fromkeys(names(do.get(kind, [])), stage)
-    for stage in STAGES:
+    for group, stages in GROUPS.items():
+        for stage in stages:
+            do = PIPELINE[stage]["do"]
+            for kind in ("outs", "metrics", "plots"):
+                made |= dict.fromkeys([(group, out) for out in names(do.get(kind, []))], stage)
+    for group, stage in [(group, stage) for group, stages in GROUPS.items() for stage in stages]:
         needed = [d for d in PIPELINE[stage]["do"]["deps"] if not d.endswith(".py")]
         for path in needed:
-            assert path in made or path == "${item.weights.after}", (stage, path)
+            assert (group, path) in made or path == "${item.weights.after}", (stage, path)
     assert not any(dep == "data/${key}/items.parquet" for dep in PIPELINE["pack"]["do"]["deps"])
 
 
@@ -89,8 +93,14 @@ def test_all_recipes_pass_the_check() -> None:
 
 def test_published_recipes_are_recipes_too(tmp_path: Path) -> None:
     content = YAML_FILE.load((ROOT / "params.yaml").read_text())
+    recipes = content["published"]
+    ratings = {name: recipe for name, recipe in recipes.items() if is_of_ratings(recipe)}
+    images = {name: recipe for name, recipe in recipes.items() if name not in ratings}
+    assert set(recipes) == {
+        "pets", "dogscats", "bears", "pascal", "biwi", "bears_several", "movielens",
+    }  # fmt: skip
     with (tmp_path / "params.yaml").open("w") as file:
-        YAML().dump({"recipes": content["published"]}, file)
+        YAML().dump({"images": images, "ratings": ratings, "recipes": recipes}, file)
     done = subprocess.run(
         [sys.executable, "-m", "stages", "check"],
         cwd=tmp_path,
@@ -111,7 +121,9 @@ def test_imports_point_one_way(file: Path) -> None:
     assert not {name.split(".")[0] for name in direct_imports(file)} & forbidden
 
 
-@pytest.mark.parametrize("stage", ["download", "untar", "split", "pack", "evaluate"])
+@pytest.mark.parametrize(
+    "stage", ["download", "untar", "split", "pack", "threshold", "evaluate", "interpret"]
+)
 def test_light_stages_never_reach_torch(stage: str) -> None:
     for file in project_files(Path("stages", f"{stage}.py")):
         assert not {name.split(".")[0] for name in direct_imports(file)} & {"torch", "torchvision"}

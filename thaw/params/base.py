@@ -118,6 +118,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def check_range(bounds: list[float], key: str) -> None:
+    """Refuse what is not a lower and a higher number.
+
+    Raises:
+        ValueError: `key` names the parameter.
+    """
+    if len(bounds) != 2 or bounds[0] >= bounds[1]:
+        raise ValueError(f"{key} {bounds} must be two numbers, the lower one first.")
+
+
 class _Problem(NamedTuple):
     """One of pydantic's errors, its location read as the user's key path."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from thaw.params.base import params
+from thaw.params.base import check_range, params
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -33,7 +33,5 @@ class Model:
 
     def __post_init__(self) -> None:
         """Refuse a range without a width."""
-        if self.y_range is not None and not (
-            len(self.y_range) == 2 and self.y_range[0] < self.y_range[1]
-        ):
-            raise ValueError(f"y_range {self.y_range} must be two numbers, the lower one first.")
+        if self.y_range is not None:
+            check_range(self.y_range, "y_range")

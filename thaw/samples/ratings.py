@@ -77,7 +77,8 @@ def ratings() -> list[tuple[int, int, int, int]]:
     rng = random.Random(f"{SEED}/ratings")
     users, films = places("users", USERS, USER_SPREAD), places("films", FILMS, FILM_SPREAD)
     days = [rng.randrange(200) for _ in range(USERS)]
-    rows, seen = [], set()
+    rows: list[tuple[int, int, int, int]] = []
+    seen = set()
     while len(rows) < RATINGS:
         user = rng.randrange(USERS)
         film = min(rng.randrange(FILMS), rng.randrange(FILMS))
