@@ -35,8 +35,8 @@ def write_fit_metrics(
     """Write metrics.json: the last epoch's row, the largest rate per group, and the item count."""
     metrics: dict[str, float] = {"train/items": items}
     for name, value in last.items():
-        if name == "train_loss":
-            metrics["train/loss"] = value
+        if name.startswith("train_"):
+            metrics[f"train/{name.removeprefix('train_')}"] = value
         elif name not in ("epoch", "lr"):
             metrics[f"valid/{name.removeprefix('valid_')}"] = value
     metrics |= {f"lr/{group}": lr for group, lr in zip(groups, lrs, strict=True)}

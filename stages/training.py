@@ -19,9 +19,8 @@ from stages.paths import SCRATCH, Paths
 from stages.sections import TrainingParams
 from stages.tables import write_fit_metrics, write_history
 from stages.torch_setup import set_up_torch, training_device
-from thaw.augment import View, points_in_image
+from thaw.augment import View, out_of_frame, points_in_image
 from thaw.batches import (
-    Batches,
     FeatureBatches,
     ImageBatches,
     Images,
@@ -109,7 +108,7 @@ class Phase:
     """
 
     model: nn.Module
-    batches: Batches
+    batches: ImageBatches | FeatureBatches
     groups: list[list[nn.Parameter]]
     training_mode: Callable[[nn.Module], object]
 
@@ -161,8 +160,8 @@ def frozen_phase(training: Training, batch_size: int) -> Phase:
     freeze(network, train_bn)
     groups = parameter_groups(network)
     if not training.params.augment.views:
-        batches = training.image_batches(batch_size)
-        return Phase(network, batches, groups, lambda m: training_mode(m, train_bn, frozen=True))
+        images = training.image_batches(batch_size)
+        return Phase(network, images, groups, lambda m: training_mode(m, train_bn, frozen=True))
     features = feature_batches(training, batch_size)
     return Phase(network.head, features, [[], [], groups[-1]], lambda m: m.train())
 
@@ -296,8 +295,26 @@ def fit_phase(
     history = fit(phase.model, phase.batches, setting, checkpoint, write)
     write(history)
     last = history.epochs[-1] if history.epochs else validate(phase.model, phase.batches, setting)
-    write_fit_metrics(last, lrs, phase.batches.items, paths, stage)
+    write_fit_metrics(
+        last | lost_points(training, phase, plan.epochs), lrs, phase.batches.items, paths, stage
+    )
     return checkpoint
+
+
+def lost_points(training: Training, phase: Phase, epochs: int) -> dict[str, float]:
+    """Count the points that cropping and augmentation moved out of the frame, if there are any.
+
+    Returns:
+        train_points_out_of_frame, over all epochs, and valid_points_out_of_frame.
+    """
+    if training.task != "points":
+        return {}
+    images = training.validation
+    lost = sum(out_of_frame(phase.batches.training_targets(epoch)) for epoch in range(epochs))
+    kept_out = out_of_frame(images.targets_in(images.plain()))
+    if lost or kept_out:
+        print(f"points out of the frame: {lost} in {epochs} epochs, {kept_out} held-out ones.")
+    return {"train_points_out_of_frame": lost, "valid_points_out_of_frame": kept_out}
 
 
 def write_predictions(training: Training, phase: Phase) -> None:

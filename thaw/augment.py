@@ -61,6 +61,11 @@ def move_points(points: Tensor, view: View) -> Tensor:
     return image
 
 
+def out_of_frame(points: Tensor) -> int:
+    """Count the points beyond the frame, of float [n, 2 * p] in its [-1, 1]."""
+    return int((points.reshape(-1, 2).abs() > 1).any(1).sum())
+
+
 def points_in_image(points: Tensor, view: View) -> Tensor:
     """Return where points of the output are in the images; the inverse of `move_points`.
 

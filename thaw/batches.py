@@ -109,10 +109,16 @@ class ImageBatches:
         """Number of training items."""
         return len(self.training.rows)
 
+    def training_targets(self, epoch: int) -> Tensor:
+        """Return the targets of all training items as they are in an epoch's view."""
+        return self.training.targets_in(self._view(epoch))
+
+    def _view(self, epoch: int) -> View:
+        return self.training.random(self.seed, self.stage, epoch, "augment")
+
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images float [b, c, h, w] and their targets."""
-        view = self.training.random(self.seed, self.stage, epoch, "augment")
-        targets = self.training.targets_in(view)
+        view, targets = self._view(epoch), self.training_targets(epoch)
         order = torch.randperm(
             self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
         )
@@ -157,10 +163,13 @@ class FeatureBatches:
         """Number of training items."""
         return len(self.targets[0])
 
+    def training_targets(self, epoch: int) -> Tensor:
+        """Return the targets of all training items as they are in an epoch's view."""
+        return self.targets[epoch % len(self.views)]
+
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield features float [b, features] and their targets."""
-        view = epoch % len(self.views)
-        features, targets = self.views[view], self.targets[view]
+        features, targets = self.views[epoch % len(self.views)], self.training_targets(epoch)
         order = torch.randperm(
             self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
         )
