@@ -27,6 +27,7 @@ import torchvision
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.schedule import Learner  # the import adds fine_tune to it
 from fastai.callback.training import BnFreeze
+from fastai.data.core import DataLoaders
 from fastai.metrics import error_rate
 from fastai.torch_core import set_seed
 from fastai.vision.augment import Resize, aug_transforms
@@ -91,23 +92,25 @@ def make_learner(args: argparse.Namespace, items: pd.DataFrame) -> Learner:
         **({} if args.workers is None else {"num_workers": args.workers}),
     )
 
+    callbacks = [ChannelsLast()] if args.channels_last else []
+    callbacks += [BnFreeze()] if args.freeze_bn else []
+    return mobilenet_learner(
+        loaders, args.weights, metrics=error_rate, train_bn=not args.freeze_bn, cbs=callbacks
+    )
+
+
+def mobilenet_learner(loaders: DataLoaders, weights: Path, **options: Any) -> Learner:
+    """Build fastai's learner on torchvision's mobilenet_v2 with the weights of a file."""
+
     def mobilenet_v2(pretrained: bool) -> torch.nn.Module:
         model = torchvision.models.mobilenet_v2(weights=None)
-        model.load_state_dict(torch.load(args.weights, weights_only=True))
+        model.load_state_dict(torch.load(weights, weights_only=True))
         return model
 
     # Without an entry fastai would look in vain for a pooling layer to cut at (it drops the `cut`
     # given to vision_learner) and would leave the normalisation out.
     model_meta[mobilenet_v2] = {"cut": -1, "split": default_split, "stats": imagenet_stats}
-    callbacks = [ChannelsLast()] if args.channels_last else []
-    callbacks += [BnFreeze()] if args.freeze_bn else []
-    return vision_learner(
-        loaders,
-        mobilenet_v2,
-        metrics=error_rate,
-        train_bn=not args.freeze_bn,
-        cbs=callbacks,
-    )
+    return vision_learner(loaders, mobilenet_v2, **options)
 
 
 def main() -> None:

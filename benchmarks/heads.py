@@ -3,12 +3,14 @@
     python -m benchmarks.heads bears --archives ARCHIVES --weights mobilenet_v2-1efb22c2.pth
 
 Computes the frozen body's features of all views once, and then fits every head of `SETTINGS` on
-three stratified folds of the training items alone; the held-out items are never looked at. Prints
-mean error rates, and a logistic regression's on the unaugmented features.
+three folds of the training items alone (stratified, if items have one label); the held-out items
+are never looked at. Prints mean error rates, and a logistic regression's on the unaugmented
+features; for pascal mean average precisions, and no logistic regression's.
 """
 
 import argparse
 import contextlib
+import functools
 import io
 import tempfile
 from pathlib import Path
@@ -17,14 +19,15 @@ import numpy as np
 import torch
 from ruamel.yaml import YAML
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from benchmarks.real_archives import STAGES, python, recipe_of
 from thaw.batches import FeatureBatches
 from thaw.fit import Setting, fit
+from thaw.metrics import measure, measure_labels
 from thaw.model import build_head
 from thaw.params.fit import Fit
 from thaw.randomness import seeded
@@ -34,6 +37,8 @@ VIEWS = 8
 SETTINGS = [  # hidden layers, epochs, views (0: no augmentation), learning rate
     ([512], 24, 8, 8e-4),
     ([512], 24, 8, 3e-3),
+    ([512], 40, 4, 3e-3),
+    ([512], 40, 8, 3e-3),
     ([512], 48, 8, 8e-4),
     ([512], 24, 0, 1e-3),
     ([], 24, 8, 8e-4),
@@ -60,17 +65,19 @@ torch.save({"features": torch.stack(features), "targets": images.targets}, targe
 def main() -> None:
     """Compute the features, fit every setting, print a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", choices=["pets", "dogscats", "bears"])
+    parser.add_argument("recipe", choices=["pets", "dogscats", "bears", "pascal"])
     parser.add_argument("--archives", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     chosen = parser.parse_args()
-    chosen.seed, chosen.set = 42, []
+    chosen.set = []
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         features, targets = training_features(Path(scratch), chosen)
-        splits = StratifiedKFold(3, shuffle=True, random_state=5).split(targets, targets)
+        several = targets.ndim == 2
+        folding = (KFold if several else StratifiedKFold)(3, shuffle=True, random_state=5)
+        splits = folding.split(targets, None if several else targets)
         folds = [(torch.tensor(train), torch.tensor(valid)) for train, valid in splits]
-        for strength in (1e-3, 1e-2, 1e-1):
+        for strength in () if several else (1e-3, 1e-2, 1e-1):
             errors = [logistic(features[0], targets, *fold, strength) for fold in folds]
             print(f"logistic regression, strength {strength}: {np.mean(errors):.4f}", flush=True)
         for setting in SETTINGS:
@@ -83,7 +90,7 @@ def training_features(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Prepare the archive and return features [1 + views, n, f] (plain first) and targets [n]."""
     with (scratch / "params.yaml").open("w") as file:
-        YAML().dump({"recipes": {chosen.recipe: recipe_of(chosen, None)}}, file)
+        YAML().dump({"recipes": {chosen.recipe: recipe_of(chosen, 42, None)}}, file)
     for stage in STAGES[:5]:
         python(scratch, "-m", "stages", stage, chosen.recipe)
     python(scratch, "-c", FEATURES, chosen.recipe, str(scratch / "features.pt"), str(VIEWS))
@@ -101,23 +108,27 @@ def head(
     views: int,
     lr: float,
 ) -> float:
-    """Fit one head on one fold; return its error rate."""
-    classes = int(targets.max()) + 1
+    """Fit one head on one fold; return its error rate, or its mean average precision."""
+    several = targets.ndim == 2
+    outputs = targets.shape[1] if several else int(targets.max()) + 1
+    metric = "mean_average_precision" if several else "error_rate"
     with seeded(1, "h"):
-        model = build_head(features.shape[2], classes, hidden)
+        model = build_head(features.shape[2], outputs, hidden)
     seen = features[1 : views + 1] if views else features[:1]
     batches = FeatureBatches(
-        [view[train] for view in seen], targets[train], features[0][valid], targets[valid],
+        [view[train] for view in seen], [targets[train]] * len(seen), features[0][valid], targets[valid],
         batch_size=64, seed=1, stage="fit_frozen",
     )  # fmt: skip
     setting = Setting(
         stage="fit_frozen", seed=1, plan=Fit(epochs=epochs, lr=lr), lrs=[lr] * 3,
-        groups=[[], [], list(model.parameters())], loss=cross_entropy, precision="fp32",
+        groups=[[], [], list(model.parameters())], precision="fp32",
+        loss=binary_cross_entropy_with_logits if several else cross_entropy,
+        measure=functools.partial(measure_labels if several else measure, [metric]),
         device=torch.device("cpu"), training_mode=lambda network: network.train(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         history = fit(model, batches, setting, Checkpoint(Path(folder), "key"), lambda _: None)
-    return history.epochs[-1]["error_rate"]
+    return history.epochs[-1][metric]
 
 
 def logistic(

@@ -1,7 +1,6 @@
 """Read a table of ratings, hold some out, and number users and items."""
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from thaw.errors import UserError
-from thaw.params.base import did_you_mean, some_of
+from thaw.params.base import did_you_mean, plural, some_of
 from thaw.params.ratings import READ_COLUMNS, RatingsLabel
 
 Mask = NDArray[np.bool_]
@@ -106,45 +105,30 @@ def _read_table(
     """
     lines = _lines_of(file, key, rule.encoding)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    first = next((line for line in lines if line), "")
-    width = len(next(csv.reader([first], delimiter=delimiter, quoting=quoting), []))
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     where = f"split.label.{key}: {file}"
-    if width < len(names):
-        raise UserError(
-            f"{where}, line {lines.index(first) + 1 if first else 1}: {width} columns, "
-            f"{len(names)} are needed. Correct the file, or {_delimiter(key)}, or "
-            "split.label.columns."
-        )
     try:
-        table = pd.read_csv(
-            io.StringIO("\n".join(lines)),
-            sep=delimiter,
-            header=None,
-            names=range(width),
-            dtype=str,
-            quoting=quoting,
-            keep_default_na=False,
-            skip_blank_lines=False,
-        )
-    except pd.errors.ParserError as error:  # "... Expected 4 fields in line 3, saw 5"
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
         raise UserError(
-            f"{where}: {str(error).rpartition('error: ')[2].strip()}. Correct the line, or "
-            f"{_delimiter(key)}."
+            f"{where}, line {reader.line_num}: {error}. Correct the line, or {_delimiter(key)}."
         ) from None
-    table.index = table.index + 1
-    blank = (table[0] == "") & table.iloc[:, 1:].isna().all(axis=1)
-    table = table[~blank]
-    if rule.header:
-        table = table.iloc[1:]
-    short = table.isna().any(axis=1)
-    if short.any():
+    line, first = rows[0] if rows else (1, [])
+    if len(first) < len(names):
         raise UserError(
-            f"{where}, {_lines(table.index[short])}: fewer columns than the {width} of the first "
-            f"line. Correct the line, or {_delimiter(key)}."
+            f"{where}, line {line}: {plural(len(first), 'column')}, {len(names)} are needed. "
+            f"Correct the file, or {_delimiter(key)}, or split.label.columns."
         )
-    if not len(table):
+    if odd := [(line, len(row)) for line, row in rows if len(row) != len(first)]:
+        raise UserError(
+            f"{where}, {_lines([line for line, _ in odd])}: {plural(odd[0][1], 'column')}, but "
+            f"the first line has {len(first)}. Correct the line, or {_delimiter(key)}."
+        )
+    rows = rows[int(rule.header) :]
+    if not rows:
         raise UserError(f"{where} has no {key}. Is it the right file?")
-    return table.iloc[:, : len(names)].set_axis(list(names), axis=1)
+    cells = [row[: len(names)] for _, row in rows]
+    return pd.DataFrame(cells, [line for line, _ in rows], list(names), dtype=str)
 
 
 def _lines_of(file: Path, key: str, encoding: str) -> list[str]:

@@ -5,6 +5,7 @@ import functools
 import io
 import random
 import tarfile
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from thaw.samples.frame import ONE
 from thaw.samples.people import CAMERA, PEOPLE
 from thaw.samples.photo import SHAPES, SMALL_SHAPES
 from thaw.samples.pose import Camera, Pose
+from thaw.samples.ratings import ratings as sample_ratings
 from thaw.samples.things import Subject
 
 SHA256 = {
@@ -40,6 +42,7 @@ SHA256 = {
     "bears_none": "142448c218f9881f11ca06cfb77389a66069baeef39f4ad02dd20521b807ac9f",
     "pascal": "32153a5e0b6b30e42e82bf206507264c8a45e6fdc05b685ca70aeb7445bd1636",
     "biwi": "0d47577f942d4513373cfe2a476d3b3edb82f1f47749d557467b120e1e9aa59b",
+    "movielens": "b155344b0611bc011ea2a992e40c4acd2ef0161833fc2f99b17ee50bd4c7fb62",
 }
 SMALL = ("pets", "dogscats", "bears", "bears_none", "pascal", "biwi")
 
@@ -244,8 +247,9 @@ def test_an_unknown_sample_is_refused_with_the_nearest_name(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
     assert sorted(file_name(name) for name in NAMES) == [
         "bears.tgz", "bears_none.tgz", "biwi_head_pose.tgz", "creatures.tgz", "dogscats.tgz",
-        "oxford-iiit-pet.tgz", "pascal_2007.tgz",
+        "ml-100k.zip", "oxford-iiit-pet.tgz", "pascal_2007.tgz",
     ]  # fmt: skip
+    assert set(NAMES) == set(PHOTOS) | {"movielens"} == set(SHA256)
 
 
 def test_bears_none_layout_has_a_folder_without_bears_in_valid_alone(drawn: Path) -> None:
@@ -474,3 +478,98 @@ def test_persons_differ_in_every_respect() -> None:
         assert len({getattr(person, respect) for person in persons}) == len(persons)
     assert len({(p.hair, p.glasses, p.beard, p.top) for p in persons}) == len(persons)
     assert len({person.camera for person in persons}) == 3
+
+
+KNOWN_AND_OBSCURE = range(1, 51), range(151, 201)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of ratings."""
+    folder = tmp_path_factory.mktemp("films")
+    draw("movielens", folder)
+    return folder / "ml-100k.zip"
+
+
+def rows_in(archive: Path, name: str, delimiter: str) -> list[list[str]]:
+    """Read a table of an archive of ratings as the lessons do: by column, in latin-1."""
+    with zipfile.ZipFile(archive) as zipped:
+        lines = zipped.read(f"ml-100k/{name}").decode("latin-1").splitlines()
+    return [line.split(delimiter) for line in lines]
+
+
+def test_ratings_archive_has_the_pinned_sha256(films: Path, tmp_path: Path) -> None:
+    assert file_sha256(films) == SHA256["movielens"]
+    assert list(films.parent.iterdir()) == [films]
+    draw("movielens", tmp_path)
+    assert (tmp_path / "ml-100k.zip").read_bytes() == films.read_bytes()
+
+
+def test_ratings_archive_is_a_zip_of_both_tables_without_times(films: Path) -> None:
+    with zipfile.ZipFile(films) as zipped:
+        assert zipped.testzip() is None
+        assert zipped.namelist() == ["ml-100k/u.data", "ml-100k/u.item"]
+        assert {member.date_time for member in zipped.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_ratings_are_from_1_to_5_and_no_pair_comes_twice(films: Path) -> None:
+    rows = rows_in(films, "u.data", "\t")
+    assert len(rows) == 6000
+    assert {len(row) for row in rows} == {4}
+    assert [tuple(map(int, row)) for row in rows] == sample_ratings()
+    levels = Counter(row[2] for row in rows)
+    assert set(levels) == set("12345")
+    assert min(levels.values()) > 100
+    assert len({(user, film) for user, film, _, _ in rows}) == len(rows)
+    assert {int(user) for user, _, _, _ in rows} <= set(range(1, 151))
+    assert {int(film) for _, film, _, _ in rows} <= set(range(1, 201))
+    seconds = [int(row[3]) for row in rows]
+    assert len(set(seconds)) > 5000
+    assert seconds != sorted(seconds), "in no order, as in the published table"
+    known, obscure = (sum(int(row[1]) in numbers for row in rows) for numbers in KNOWN_AND_OBSCURE)
+    assert known > 4 * obscure > 4 * 300
+
+
+def test_films_have_the_published_columns_and_latin_1_titles(films: Path) -> None:
+    rows = rows_in(films, "u.item", "|")
+    assert [int(row[0]) for row in rows] == list(range(1, 201))
+    assert {len(row) for row in rows} == {24}
+    assert all(set(row[5:]) == {"0", "1"} for row in rows)
+    titles = [row[1] for row in rows]
+    assert titles[16] == "Été à Montclairière, L' (1987)"
+    with zipfile.ZipFile(films) as zipped:
+        content = zipped.read("ml-100k/u.item")
+    assert "Été".encode("latin-1") in content
+    with pytest.raises(UnicodeDecodeError):
+        content.decode("utf-8")
+
+
+def test_two_films_share_a_title_and_are_rated(films: Path) -> None:
+    titles = [row[1] for row in rows_in(films, "u.item", "|")]
+    assert {title: n for title, n in Counter(titles).items() if n > 1} == {titles[39]: 2}
+    assert titles[39] == titles[89]
+    assert {"40", "90"} <= {row[1] for row in rows_in(films, "u.data", "\t")}
+
+
+def explained(ratings: np.ndarray, rows: np.ndarray) -> tuple[list[float], np.ndarray]:
+    """What users' means, films' means, and then each of the tastes say about ratings."""
+    rest, shares = ratings.astype(np.float64), []
+    for column in (0, 1):
+        means = np.bincount(rows[:, column], rest) / np.maximum(np.bincount(rows[:, column]), 1)
+        before = rest.var()
+        rest = rest - means[rows[:, column]]
+        shares.append(1 - rest.var() / before)
+    table = np.zeros((151, 201))
+    table[rows[:, 0], rows[:, 1]] = rest
+    return shares, np.linalg.svd(table, compute_uv=False)
+
+
+def test_ratings_follow_biases_and_three_tastes(films: Path) -> None:
+    """More than ratings dealt out by chance; so there is something to learn."""
+    rows = np.array(rows_in(films, "u.data", "\t"), np.int64)
+    (users, items), tastes = explained(rows[:, 2], rows)
+    shuffled = np.random.default_rng(0).permutation(rows[:, 2])
+    (users_by_chance, items_by_chance), by_chance = explained(shuffled, rows)
+    assert users > 1.5 * users_by_chance
+    assert items > 2 * items_by_chance
+    assert (tastes > 1.2 * by_chance[0]).sum() == 3

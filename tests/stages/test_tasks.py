@@ -1,0 +1,289 @@
+"""Several labels and points through `python -m stages`, on tiny data, from archive to metrics."""
+
+import copy
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+from project import Project, tiny_recipe
+from sklearn.metrics import average_precision_score
+
+from thaw.evaluation import sigmoid
+
+pytestmark = pytest.mark.slow
+
+STAGES = (
+    "download", "untar", "weights", "split", "pack",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
+)  # fmt: skip
+WIDTH, HEIGHT, COUNT = 48, 40, 36
+CALIBRATION = "40 0 24\n0 40 20\n0 0 1\n\n0 0 0 0\n"
+
+
+def picture(draw: Callable[[ImageDraw.ImageDraw], None]) -> bytes:
+    image = Image.new("RGB", (WIDTH, HEIGHT), (60, 70, 90))
+    draw(ImageDraw.Draw(image))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def archive(folder: Path, files: dict[str, bytes]) -> Path:
+    target = folder / "archive.tgz"
+    with tarfile.open(target, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return target
+
+
+def things() -> dict[str, bytes]:
+    """Images of a disc, a bar, both, or neither, and the table of a CSV that Windows wrote."""
+    files, rows = {}, ["fname,labels,is_valid"]
+    for number in range(COUNT):
+        there = [name for bit, name in enumerate(("bar", "disc")) if number >> bit & 1]
+
+        def draw(pen: ImageDraw.ImageDraw, there: list[str] = there, number: int = number) -> None:
+            if "bar" in there:
+                pen.rectangle((4, 4 + number % 9, 43, 9 + number % 9), fill="yellow")
+            if "disc" in there:
+                pen.ellipse((10 + number % 12, 20, 26 + number % 12, 36), fill="white")
+
+        files[f"things/train/{number:02}.png"] = picture(draw)
+        rows.append(f"{number:02}.png,{' '.join(there)},{number % 3 == 0}")
+    text = "\ufeff" + "\r\n".join([*rows[:5], "", *rows[5:]]) + "\r\n\r\n"
+    return files | {"things/train.csv": text.encode()}
+
+
+def heads() -> dict[str, bytes]:
+    """A disc at a place that pose and calibration say, in the folders of three persons."""
+    files = {}
+    for number in range(COUNT):
+        person = f"{number % 3 + 1:02}"
+        x, y, z = (number * 7 % 30) - 15.0, (number * 5 % 20) - 10.0, 40.0
+
+        def draw(pen: ImageDraw.ImageDraw, x: float = x, y: float = y) -> None:
+            pen.ellipse((x + 24 - 4, y + 20 - 4, x + 24 + 4, y + 20 + 4), fill="white")
+
+        stem = f"heads/{person}/frame_{number:05}"
+        files[f"{stem}_rgb.png"] = picture(draw)
+        files[f"{stem}_pose.txt"] = f"1 0 0\n0 1 0\n0 0 1\n\n{x} {y} {z}\n".encode()
+        files[f"heads/{person}/rgb.cal"] = CALIBRATION.encode()
+    return files
+
+
+def points_csv() -> bytes:
+    """The same discs, the centre and a point to its right, as a CSV."""
+    rows = ["file,x,y,x2,y2"]
+    for name in heads():
+        if name.endswith("_rgb.png"):
+            number = int(name.split("_")[1])
+            x, y = (number * 7 % 30) - 15.0 + 24, (number * 5 % 20) - 10.0 + 20
+            rows.append(f"{name.removeprefix('heads/')},{x},{y},{x + 4},{y}")
+    return "\n".join(rows).encode()
+
+
+def several_recipe(file: Path) -> dict[str, Any]:
+    split = {
+        "label": {
+            "rule": "csv", "file": "things/train.csv", "path": "fname", "column": "labels",
+            "separator": " ",
+        },
+        "by": {"rule": "column", "column": "is_valid"},
+    }  # fmt: skip
+    return tiny_recipe(file) | {
+        "data": {"folder": "things/train", "presize": 36, "max_bad": 0.0},
+        "augment": {"image_side": 32, "resize": "squish", "views": 2},
+        "split": split,
+    }
+
+
+def points_recipe(file: Path) -> dict[str, Any]:
+    split = {
+        "label": {"rule": "pose", "image": "rgb.png"},
+        "by": {"rule": "group", "column": "folder", "valid": ["02"]},
+    }
+    recipe = tiny_recipe(file)
+    return recipe | {
+        "data": {"folder": "heads", "presize": 36, "max_bad": 0.0},
+        "model": recipe["model"] | {"y_range": [-1.0, 1.0]},
+        "augment": {"image_side": [32, 40], "min_scale": 0.4, "views": 2},
+        "split": split,
+    }
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    files = {"several": things(), "points": heads() | {"heads/points.csv": points_csv()}}
+    made = {
+        name: archive(tmp_path_factory.mktemp(name), content) for name, content in files.items()
+    }
+    return {
+        "several": several_recipe(made["several"]),
+        "points": points_recipe(made["points"]),
+    }
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[[], Project], recipes: dict[str, dict[str, Any]]) -> Project:
+    """Both recipes, all stages run."""
+    project = new_project()
+    project.write_recipes(recipes)
+    for recipe in recipes:
+        for stage in STAGES:
+            project.stage(stage, recipe)
+    return project
+
+
+def read_json(project: Project, path: str) -> Any:
+    return json.loads((project.folder / path).read_text())
+
+
+def changed(recipe: dict[str, Any], section: str, **values: Any) -> dict[str, Any]:
+    result = copy.deepcopy(recipe)
+    result[section] |= values
+    return result
+
+
+def refused(project: Project, stage: str, recipe: dict[str, Any]) -> str:
+    project.write_recipes({"odd": recipe})
+    for earlier in ("download", "untar"):
+        project.stage(earlier, "odd")
+    done = project.stage(stage, "odd", ok=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project.folder / "data/odd/items.parquet").exists()
+    return done.stderr
+
+
+def test_an_empty_cell_is_an_item_without_labels(project: Project) -> None:
+    items = pd.read_parquet(project.folder / "data/several/items.parquet")
+    assert read_json(project, "data/several/vocab.json") == ["bar", "disc"]
+    assert len(items) == COUNT
+    targets = dict(zip(items["path"], items["target"].map(list), strict=True))
+    assert [targets[f"{n:02}.png"] for n in range(4)] == [[0, 0], [1, 0], [0, 1], [1, 1]]
+    assert items["label"].tolist()[:4] == ["", "bar", "disc", "bar disc"]
+    assert items.query("split == 'valid'")["path"].tolist() == [
+        f"{n:02}.png" for n in range(0, COUNT, 3)
+    ]
+
+
+def test_several_labels_are_measured_as_such(project: Project) -> None:
+    history = pd.read_csv(project.folder / "results/several/fit_frozen/history.csv")
+    assert list(history)[3:-1] == ["accuracy_multi"]
+    predictions = pd.read_parquet(project.folder / "results/several/predictions.parquet")
+    logits, targets = (np.stack(predictions[name].to_list()) for name in ("logits", "target"))
+    metrics = read_json(project, "results/several/evaluate/metrics.json")
+    expected = average_precision_score(targets, sigmoid(logits))
+    assert metrics["valid/mean_average_precision"] == pytest.approx(expected)
+    assert metrics["valid/accuracy_multi"] == ((logits > 0) == (targets > 0.5)).mean()
+    fitted = read_json(project, "results/several/fit_unfrozen/metrics.json")
+    assert fitted["valid/accuracy_multi"] == pytest.approx(metrics["valid/accuracy_multi"])
+
+
+def test_the_threshold_is_written_with_its_curve_and_picture(project: Project) -> None:
+    chosen = read_json(project, "models/several/threshold.json")
+    assert list(chosen.values()) == [pytest.approx(chosen["bar"])] * 2
+    curve = pd.read_csv(project.folder / "results/several/threshold/curve.csv")
+    assert {0.05, 0.95} <= set(curve["threshold"])
+    assert {"accuracy_multi", "f1_macro", "f1_micro", "precision", "recall"} <= set(curve)
+    metrics = read_json(project, "results/several/threshold/metrics.json")
+    assert {"chosen_on/f1_micro", "other_half/f1_micro", "valid/f1_micro"} <= set(metrics)
+    with Image.open(project.folder / "results/several/threshold/curve.png") as image:
+        assert image.format == "PNG"
+
+
+def test_a_point_is_learned_in_pixels(project: Project) -> None:
+    items = pd.read_parquet(project.folder / "data/points/items.parquet")
+    first = items.set_index("path")["target"]["02/frame_00001_rgb.png"]
+    assert first.tolist() == [40 * -8.0 / 40 + 24, 40 * -5.0 / 40 + 20]
+    assert set(items.query("split == 'valid'")["folder"]) == {"02"}
+    predictions = pd.read_parquet(project.folder / "results/points/predictions.parquet")
+    outputs, targets = (np.stack(predictions[n].to_list()) for n in ("prediction", "target"))
+    distances = np.linalg.norm(outputs - targets, axis=1)
+    metrics = read_json(project, "results/points/evaluate/metrics.json")
+    assert metrics["valid/mean_pixels"] == pytest.approx(distances.mean())
+    assert metrics["valid/p90_pixels"] == pytest.approx(np.quantile(distances, 0.9))
+    groups = pd.read_csv(project.folder / "results/points/evaluate/per_class.csv")
+    assert groups["group"].tolist() == ["folder 02"]
+    assert read_json(project, "models/points/threshold.json") == {}
+
+
+def test_points_that_leave_the_frame_are_counted(project: Project) -> None:
+    # Crops down to 40 % of the area lose some of the discs near the rim.
+    metrics = read_json(project, "results/points/fit_frozen/metrics.json")
+    assert 0 < metrics["train/points_out_of_frame"] < 3 * metrics["train/items"]
+    assert metrics["valid/points_out_of_frame"] == 0
+
+
+def test_points_of_a_csv_are_those_of_the_poses(
+    project: Project, recipes: dict[str, dict[str, Any]]
+) -> None:
+    label = {
+        "rule": "points", "file": "heads/points.csv", "path": "file",
+        "columns": ["x", "y", "x2", "y2"],
+    }  # fmt: skip
+    project.write_recipes({"two": changed(recipes["points"], "split", label=label)})
+    for stage in ("download", "untar", "weights", "split", "pack", "lr_frozen", "fit_frozen"):
+        project.stage(stage, "two")
+    tables = [
+        pd.read_parquet(project.folder / f"data/{name}/items.parquet")["target"].to_list()
+        for name in ("points", "two")
+    ]
+    one, two = (np.stack(targets) for targets in tables)
+    np.testing.assert_allclose(two[:, :2], one)
+    np.testing.assert_allclose(two[:, 2:], one + np.array([4, 0]))
+
+
+def test_metrics_of_another_task_are_refused(
+    project: Project, recipes: dict[str, dict[str, Any]]
+) -> None:
+    recipe = changed(recipes["several"], "fit_frozen", metrics=["error_rate"])
+    project.write_recipes({"several": recipe})
+    done = project.stage("fit_frozen", "several", ok=False)
+    assert done.returncode == 1
+    assert "fit_frozen.metrics: error_rate cannot be computed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "change", "message"),
+    [
+        ("several", "split", {"classes": ["bar", "disk"]}, "does not list disc"),
+        ("several", "data", {"folder": "things"}, "There is 'train/00.png'"),
+        (
+            "several",
+            "split",
+            {"by": {"rule": "column", "column": "valid"}},
+            "'valid'",
+        ),
+        (
+            "points",
+            "split",
+            {"by": {"rule": "group", "column": "folder", "valid": ["13"]}},
+            "13",
+        ),
+        (
+            "points",
+            "split",
+            {"label": {"rule": "pose", "image": "rgb.png", "calibration": "depth.cal"}},
+            "01/depth.cal",
+        ),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(
+    project: Project,
+    recipes: dict[str, dict[str, Any]],
+    name: str,
+    section: str,
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    assert message in refused(project, "split", changed(recipes[name], section, **change))
