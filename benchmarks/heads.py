@@ -116,8 +116,8 @@ def head(
         model = build_head(features.shape[2], outputs, hidden)
     seen = features[1 : views + 1] if views else features[:1]
     batches = FeatureBatches(
-        [view[train] for view in seen], [targets[train]] * len(seen), features[0][valid], targets[valid],
-        batch_size=64, seed=1, stage="fit_frozen",
+        [view[train] for view in seen], [targets[train]] * len(seen),
+        features[0][valid], targets[valid], batch_size=64, seed=1, stage="fit_frozen",
     )  # fmt: skip
     setting = Setting(
         stage="fit_frozen", seed=1, plan=Fit(epochs=epochs, lr=lr), lrs=[lr] * 3,

@@ -239,7 +239,7 @@ def test_hidden_layers_leave_the_crosstab_empty(done: Project) -> None:
     assert len(table(done, "results/neural/interpret/nearest.csv")) == 20 * 5
 
 
-def test_a_model_without_biases_is_interpreted(done: Project, prepared: Project) -> None:
+def test_a_model_without_biases_is_interpreted(prepared: Project) -> None:
     recipe = changed("model", bias=False, y_range=None)
     recipe["lr_find"], recipe["fit"] = {"steps": 0}, {"epochs": 0, "lr": 1e-2}
     prepared.write_recipes({}, {"films": recipe})
