@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("recipe", choices=["pets", "dogscats", "bears", "pascal"])
     parser.add_argument("--archives", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     chosen = parser.parse_args()
-    chosen.set = []
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         features, targets = training_features(Path(scratch), chosen)

@@ -100,6 +100,7 @@ def several_recipe(file: Path) -> dict[str, Any]:
         "by": {"rule": "column", "column": "is_valid"},
     }  # fmt: skip
     return tiny_recipe(file) | {
+        "lr_unfrozen": {"steps": 0},
         "data": {"folder": "things/train", "presize": 36, "max_bad": 0.0},
         "augment": {"image_side": 32, "resize": "squish", "views": 2},
         "split": split,
@@ -113,6 +114,8 @@ def points_recipe(file: Path) -> dict[str, Any]:
     }
     recipe = tiny_recipe(file)
     return recipe | {
+        "lr_frozen": {"steps": 0},
+        "lr_unfrozen": {"steps": 0},
         "data": {"folder": "heads", "presize": 36, "max_bad": 0.0},
         "model": recipe["model"] | {"y_range": [-1.0, 1.0]},
         "augment": {"image_side": [32, 40], "min_scale": 0.4, "views": 2},
