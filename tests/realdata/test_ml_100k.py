@@ -21,7 +21,7 @@ pytestmark = [
     ),
 ]
 
-# docs/results.md has the mean over five splits, 0.820; this is one of them, 0.818 for a prototype.
+# docs/results.md: the mean over five splits, and three standard errors of a split.
 BOUND = 0.835
 
 
