@@ -137,7 +137,7 @@ def train_one_epoch(
             scaler.scale(loss).backward()
             scaler.step(optimizer)  # skipped by the scaler if a gradient overflowed
             scaler.update()
-            model.zero_grad()
+            optimizer.zero_grad()
             losses.append(loss.detach())
             seen += len(targets)
     return checked_losses(torch.stack(losses).tolist(), seen, batches.items, epoch, setting.stage)
