@@ -90,7 +90,7 @@ def test_held_out_images_come_plain_and_in_order(image_batches):
 
 @pytest.mark.parametrize("batch_size", [2, 3, 5, 64])
 def test_every_feature_is_seen_once_in_an_epoch_of_its_view(feature_batches, batch_size):
-    batches = replace(feature_batches(batch_size), targets=torch.arange(11))
+    batches = replace(feature_batches(batch_size), targets=[torch.arange(11)] * 2)
     for epoch in range(3):
         parts = list(batches.train(epoch))
         assert sorted(torch.cat([t for _, t in parts]).tolist()) == list(range(11))

@@ -8,8 +8,10 @@ import torch
 from sklearn import metrics as sk
 
 from thaw.evaluation import final_metrics, per_class, softmax
-from thaw.metrics import f1_per_class, measure
-from thaw.params.fit import METRICS
+from thaw.metrics import f1_per_class, measure, measure_labels, measure_points
+from thaw.params.fit import TASK_METRICS
+
+METRICS = TASK_METRICS["label"]
 
 # Probabilities of three classes, and the right one.
 BY_HAND = [
@@ -49,6 +51,22 @@ def test_metrics_computed_by_hand():
         }
     )
     assert list(found) == list(METRICS)
+
+
+def test_several_labels_are_given_strictly_above_the_threshold():
+    logits = torch.tensor([[0.0, 2.0], [-1.0, 0.5]])
+    targets = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    found = measure_labels(["accuracy_multi", "f1_micro"], logits, targets)  # given: 0-1, 0-1
+    assert found == pytest.approx({"accuracy_multi": 2 / 4, "f1_micro": 2 / 4})
+    lower = measure_labels(["accuracy_multi"], logits, targets, threshold=0.49)  # 1-1, 0-1
+    assert lower == {"accuracy_multi": 3 / 4}
+
+
+def test_distances_of_points_by_hand():
+    outputs = torch.tensor([[0.3, 0.4, 0.0, 0.0], [0.0, 0.0, 0.0, -0.2]])
+    targets = torch.zeros(2, 4)
+    found = measure_points(["median_distance", "mean_distance"], outputs, targets)
+    assert found == pytest.approx({"median_distance": 0.1, "mean_distance": 0.175})
 
 
 def test_only_the_metrics_asked_for_come_in_the_order_asked_for():

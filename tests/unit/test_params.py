@@ -128,11 +128,11 @@ def test_a_tag_chooses_the_class_and_defaults_fill_it() -> None:
         ),
         (
             split(by={"rule": "zzz"}),
-            [".by.rule: 'zzz' is unknown; known: random, column, folder, group, folds."],
+            [".by.rule: 'zzz' is unknown; known: random, time, column, folder, group, folds."],
         ),
         (
             split(by={"valid": 0.2}),
-            [".by.rule: missing. Add one of random, column, folder, group, folds."],
+            [".by.rule: missing. Add one of random, time, column, folder, group, folds."],
         ),
         (split(by="random"), [".by: 'random' is not a mapping."]),
         (
