@@ -1,5 +1,6 @@
 """Choose the probability from which an answer is taken, on one half of the held-out items."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from thaw.params.threshold import Threshold
 from thaw.several import cell_metrics
 
 Floats = NDArray[Any]
+Mask = NDArray[np.bool_]
 
 # The lessons' sweep, and a fine one in steps of a two-hundredth.
 LESSON = np.linspace(0.05, 0.95, 29)
@@ -35,11 +37,21 @@ class Choice:
     y: str
 
 
-def halves(items: int, seed: int) -> NDArray[np.bool_]:
+def halves(items: int, seed: int) -> Mask:
     """Return which items a threshold is chosen on: half of them, drawn by the seed."""
     chosen = np.zeros(items, bool)
     chosen[np.random.default_rng([seed, items]).permutation(items)[: items // 2]] = True
     return chosen
+
+
+def on_parts(half: Mask, measure: Callable[[Mask], dict[str, float]]) -> dict[str, float]:
+    """Measure the half that a threshold was chosen on, the other one, and all held-out items."""
+    parts = {"chosen_on": half, "other_half": ~half, "valid": np.full(len(half), True)}
+    return {
+        f"{part}/{name}": value
+        for part, rows in parts.items()
+        for name, value in measure(rows).items()
+    }
 
 
 def choose_for_labels(probabilities: Floats, targets: Floats, plan: Threshold, seed: int) -> Choice:
@@ -58,12 +70,7 @@ def choose_for_labels(probabilities: Floats, targets: Floats, plan: Threshold, s
     else:
         scores = [cell_metrics(*here, threshold)[plan.best] for threshold in SWEEP]
         best = np.full(targets.shape[1], middle_of_best(np.array(scores)))
-    parts = {"chosen_on": half, "other_half": ~half, "valid": np.full(len(targets), True)}
-    metrics = {
-        f"{part}/{name}": value
-        for part, rows in parts.items()
-        for name, value in cell_metrics(probabilities[rows], targets[rows], best).items()
-    }
+    metrics = on_parts(half, lambda rows: cell_metrics(probabilities[rows], targets[rows], best))
     curve = pd.DataFrame(
         [{"threshold": t} | cell_metrics(probabilities, targets, t) for t in SWEEP.tolist()]
     )
@@ -108,19 +115,14 @@ def choose_for_label(
         if withheld(confidence[half], wrong[half], t)["error_rate"] <= plan.max_error
     ]  # fmt: skip
     best = good[0] if good else float(SWEEP[-1])
-    parts = {"chosen_on": half, "other_half": ~half, "valid": np.full(len(targets), True)}
-    metrics = {
-        f"{part}/{name}": value
-        for part, rows in parts.items()
-        for name, value in withheld(confidence[rows], wrong[rows], best).items()
-    }
+    metrics = on_parts(half, lambda rows: withheld(confidence[rows], wrong[rows], best))
     curve = pd.DataFrame(
         [{"threshold": t} | withheld(confidence, wrong, t) for t in SWEEP.tolist()]
     )
     return Choice([best], curve, metrics, "error_rate")
 
 
-def withheld(confidence: Floats, wrong: NDArray[np.bool_], threshold: float) -> dict[str, float]:
+def withheld(confidence: Floats, wrong: Mask, threshold: float) -> dict[str, float]:
     """Return the share of answers above a confidence, and how many of these are wrong."""
     given = confidence > threshold
     return {
