@@ -11,11 +11,14 @@ import time
 
 from stages.paths import Paths
 from stages.recipe import (
+    check_auto,
     check_groups,
+    check_sections,
     is_of_ratings,
     parse_sections,
     read_params,
     read_recipes,
+    shared_sections,
 )
 from stages.timing import write_timing
 from thaw.errors import UserError
@@ -84,6 +87,7 @@ def check() -> None:
     recipes = read_recipes()
     problems = check_groups(recipes)
     for recipe, values in recipes.items():
+        problems += check_sections(recipe, values) + check_auto(recipe, values)
         for stage in RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES:
             try:
                 parse_sections(recipe, values, importlib.import_module(f"stages.{stage}").Params)
@@ -91,6 +95,8 @@ def check() -> None:
                 problems += str(error).splitlines()
     if problems:
         raise UserError("\n".join(["", *dict.fromkeys(problems)]))
+    for names in shared_sections(recipes):
+        print(f"{names} are one section: `-S` cannot set it for one alone. Write it out in each.")
     print(f"{len(recipes)} recipes checked: {', '.join(recipes)}")
 
 

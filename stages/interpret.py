@@ -38,5 +38,3 @@ def run(params: Params, paths: Paths) -> None:
         print(f"lowest bias: {', '.join(biases['title'].tail(5)[::-1])}")
     else:
         print("bias.csv has no rows: the model has no biases (model.bias: false).")
-    if model.hidden:
-        print("crosstab.csv has no rows: it is for models without hidden layers (model.hidden).")

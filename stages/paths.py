@@ -29,7 +29,10 @@ class Paths:
 
     @property
     def vocab(self) -> Path:
-        """The vocabulary: a JSON list of class names in the order of the targets."""
+        """The vocabulary: a JSON list of class names in the order of the targets.
+
+        Of ratings it is an object with lists of users, items and titles.
+        """
         return Path("data", self.recipe, "vocab.json")
 
     @property

@@ -14,6 +14,7 @@ from stages.paths import Paths
 from stages.ratings_sections import RatingsParams
 from stages.tables import write_fit_metrics, write_history
 from stages.torch_setup import set_up_torch, training_device
+from thaw.errors import UserError
 from thaw.files import read_json, write_json, write_parquet
 from thaw.fit import History, Setting, fit, predict, validate
 from thaw.lr_curve import Curve
@@ -21,7 +22,7 @@ from thaw.lr_test import lr_range_test
 from thaw.model import save_weights
 from thaw.params.lr_test import LRTest
 from thaw.params.model import Precision
-from thaw.params.ratings_model import RatingsFit
+from thaw.params.ratings_model import RatingsFit, RatingsModel
 from thaw.precision import choose_precision
 from thaw.ratings_batches import RatingsBatches
 from thaw.ratings_metrics import METRICS, errors
@@ -69,6 +70,8 @@ def open_ratings(params: RatingsParams, paths: Paths, stage: str) -> RatingsTrai
     """Set threads, choose device and precision, read the ratings, build the model."""
     set_up_torch(params.threads)
     device = training_device()
+    table = pd.read_parquet(paths.items)
+    check_reach(params.model, table["rating"])
     vocabulary = read_json(paths.vocab)
     users, items = len(vocabulary["users"]), len(vocabulary["items"])
     return RatingsTraining(
@@ -77,9 +80,23 @@ def open_ratings(params: RatingsParams, paths: Paths, stage: str) -> RatingsTrai
         stage=stage,
         device=device,
         precision=choose_precision(params.precision, device),
-        table=pd.read_parquet(paths.items),
+        table=table,
         network=build_ratings_network(users, items, params.model, params.seed).to(device),
     )
+
+
+def check_reach(model: RatingsModel, ratings: pd.Series) -> None:
+    """Refuse a range that leaves ratings out.
+
+    Raises:
+        UserError: with both ranges.
+    """
+    low, high = model.y_range or (ratings.min(), ratings.max())
+    if ratings.min() < low or ratings.max() > high:
+        raise UserError(
+            f"model.y_range [{low:g}, {high:g}] cannot reach the ratings, {ratings.min():g} to "
+            f"{ratings.max():g}. Make it a little wider than these."
+        )
 
 
 def test_rates(training: RatingsTraining, plan: LRTest) -> Curve:

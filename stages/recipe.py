@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from thaw.errors import UserError
-from thaw.params.base import did_you_mean, parse, reserved_keys
+from thaw.params.base import did_you_mean, parse, reserved_keys, some_of
 
 PARAMS_FILE = Path("params.yaml")
 
-# Every section a recipe may have: what stages share, then a section per stage.
-SECTIONS = (
-    "seed", "threads", "precision", "data", "model", "augment",
-    "download", "untar", "weights", "split",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen",
-    "threshold", "lr_find", "fit",
+# Every section a recipe may have: what both kinds have, then what each has alone.
+SHARED = ("seed", "threads", "precision", "data", "model", "download", "untar", "split")
+OF_IMAGES = (
+    "augment", "weights", "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
 )  # fmt: skip
+OF_RATINGS = ("lr_find", "fit")
+SECTIONS = SHARED + OF_IMAGES + OF_RATINGS
 
 T = TypeVar("T")
 
@@ -30,6 +30,15 @@ def read_recipes(file: Path = PARAMS_FILE) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: the file is missing or not valid YAML (with line and column), or has no recipes.
     """
+    return read_group(file, "recipes")
+
+
+def read_group(file: Path, group: str) -> dict[str, dict[str, Any]]:
+    """Return everything under ``recipes:``, ``images:`` or ``ratings:``.
+
+    Raises:
+        UserError: as `read_recipes`; ``images:`` and ``ratings:`` may be missing or empty.
+    """
     try:
         # YAML 1.2 as DVC reads it: `1e-5` is a number, `no` is a word.
         content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
@@ -37,9 +46,15 @@ def read_recipes(file: Path = PARAMS_FILE) -> dict[str, dict[str, Any]]:
         raise UserError(f"{file} is missing: run this in the project's root.") from None
     except MarkedYAMLError as error:
         raise UserError(f"{file}: {error.problem}{error.problem_mark or ''}".rstrip()) from None
-    recipes = content.get("recipes") if isinstance(content, Mapping) else None
+    except (UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{file} is no YAML in UTF-8: {str(error).splitlines()[0]}.") from None
+    recipes = content.get(group) if isinstance(content, Mapping) else None
+    if group != "recipes" and not recipes:
+        return {}
     if not isinstance(recipes, Mapping) or not recipes:
-        raise UserError(f"{file}: 'recipes:' is missing or empty. Add a recipe below it.")
+        raise UserError(f"{file}: '{group}:' is missing or has no recipes. Add one below it.")
+    if odd := [name for name, recipe in recipes.items() if not isinstance(recipe or {}, Mapping)]:
+        raise UserError(f"{file}: {group}.{odd[0]} must be sections, as in 'seed: 42'.")
     return {name: dict(recipe or {}) for name, recipe in recipes.items()}
 
 
@@ -60,6 +75,8 @@ def read_params(recipe: str, cls: type[T], file: Path = PARAMS_FILE) -> T:
         raise UserError(
             f"{file}: recipes.{recipe} does not exist; {did_you_mean(recipe, list(recipes))}"
         )
+    if problems := check_sections(recipe, recipes[recipe]):
+        raise UserError("\n".join(problems))
     return parse_sections(recipe, recipes[recipe], cls)
 
 
@@ -67,9 +84,8 @@ def parse_sections(recipe: str, values: Mapping[str, Any], cls: type[T]) -> T:
     """Check the sections of one recipe that the fields of `cls` name.
 
     Raises:
-        UserError: as `read_params`.
+        UserError: every problem in these sections.
     """
-    check_sections(recipe, values)
     wanted = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     return parse(cls, {k: values[k] for k in wanted if k in values}, f"recipes.{recipe}")
 
@@ -81,14 +97,46 @@ def check_groups(recipes: Mapping[str, Mapping[str, Any]], file: Path = PARAMS_F
         recipes: all of them.
         file: the parameters file, whose ``images:`` and ``ratings:`` are what DVC runs.
     """
-    content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    groups = {group: read_group(file, group) for group in ("images", "ratings")}
     problems = []
     for recipe, values in recipes.items():
         right, wrong = ("ratings", "images") if is_of_ratings(values) else ("images", "ratings")
-        if recipe not in (content.get(right) or {}):
-            there = f"is under {wrong}:" if recipe in (content.get(wrong) or {}) else "is not run"
+        if recipe not in groups[right]:
+            there = f"is under {wrong}:" if recipe in groups[wrong] else "is not run"
             problems.append(f"recipes.{recipe}: {there}. Move it below '{right}:' in {file}.")
     return problems
+
+
+LR_TESTS = {"fit_frozen": "lr_frozen", "fit_unfrozen": "lr_unfrozen", "fit": "lr_find"}
+
+
+def check_auto(recipe: str, values: Mapping[str, Any]) -> list[str]:
+    """Name the fits whose learning rate is to come from a test that is left out."""
+    problems = []
+    for fit, test in LR_TESTS.items():
+        plan, tested = values.get(fit), values.get(test)
+        if isinstance(plan, Mapping) and isinstance(tested, Mapping):
+            lr, steps = plan.get("lr"), tested.get("steps")
+            if steps == 0 and "auto" in (lr, lr[0] if isinstance(lr, list) and lr else None):
+                problems.append(
+                    f"recipes.{recipe}.{fit}.lr: 'auto' is the choice of a test that {test}.steps: "
+                    f"0 leaves out. Give a number, or {test}.steps: 100."
+                )
+    return problems
+
+
+def shared_sections(recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the sections that several recipes share, so that `dvc exp run -S` sets all or none.
+
+    Args:
+        recipes: as read from YAML, in which what `<<` inherits is one and the same object.
+    """
+    users: dict[int, list[str]] = {}
+    for recipe, values in recipes.items():
+        for section, content in values.items():
+            if isinstance(content, Mapping):
+                users.setdefault(id(content), []).append(f"{recipe}.{section}")
+    return [some_of(names) for names in users.values() if len(names) > 1]
 
 
 def is_of_ratings(values: Mapping[str, Any]) -> bool:
@@ -99,13 +147,15 @@ def is_of_ratings(values: Mapping[str, Any]) -> bool:
     return bool(node == "ratings")
 
 
-def check_sections(recipe: str, values: Mapping[str, Any]) -> None:
-    """Refuse section names that no stage reads."""
+def check_sections(recipe: str, values: Mapping[str, Any]) -> list[str]:
+    """Name the sections that no stage of such a recipe reads."""
     problems = reserved_keys(dict.fromkeys(values), f"recipes.{recipe}")
+    noun, known = ("ratings", OF_RATINGS) if is_of_ratings(values) else ("images", OF_IMAGES)
     problems += [
-        f"recipes.{recipe}.{key}: unknown section; {did_you_mean(str(key), list(SECTIONS))}"
+        f"recipes.{recipe}.{key}: no section of a recipe of {noun}. Remove it."
+        if key in SECTIONS
+        else f"recipes.{recipe}.{key}: unknown section; {did_you_mean(str(key), SHARED + known)}"
         for key in values
-        if key not in SECTIONS
+        if key not in SHARED + known
     ]
-    if problems:
-        raise UserError("\n".join(problems))
+    return problems

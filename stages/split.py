@@ -12,7 +12,7 @@ from thaw.params.base import Seed, params, some_of
 from thaw.params.data import Data
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import FolderSplit, Split
-from thaw.splits import check_split, held_out, keep_folders, split_metrics
+from thaw.splits import add_group, check_split, held_out, keep_folders, split_metrics
 from thaw.targets import add_targets
 
 
@@ -40,6 +40,7 @@ def run(params: Params, paths: Paths) -> None:
             print(f"{sum(others.values())} images in other folders are left out: {named}.")
     items, labels, classes = add_targets(items, split.label, split.classes, folder)
     items = add_columns(items, split.columns)
+    items = add_group(items, split.by)
     valid = held_out(items, split.by, params.seed)
     check_split(labels, valid, classes)
 
@@ -49,8 +50,9 @@ def run(params: Params, paths: Paths) -> None:
     write_parquet(paths.items, items[own + sorted(set(items) - {*own, LINE})])
     write_json(paths.vocab, classes)
     write_json(paths.result("split", "metrics.json"), metrics)
+    kinds = f"{len(classes)} classes" if classes else "points"
     print(
-        f"{len(classes)} classes, {metrics['train/items']} items to train on, "
+        f"{kinds}, {metrics['train/items']} items to train on, "
         f"{metrics['valid/items']} held out, {metrics['left_out']} images left out."
     )
     if metrics.get("valid/smallest_class") == 0:

@@ -27,11 +27,16 @@ def run(params: Params, paths: Paths) -> None:
     choice = choose(pd.read_parquet(paths.predictions), vocab, params)
     names = vocab if len(choice.thresholds) == len(vocab) else ["confidence"]
     values = dict(zip(names, choice.thresholds, strict=True)) if choice.thresholds else {}
+    draw_threshold(choice, paths.result("threshold", "curve.png"))
     write_json(paths.threshold, values)
     write_csv(paths.result("threshold", "curve.csv"), choice.curve)
     write_json(paths.result("threshold", "metrics.json"), choice.metrics)
-    draw_threshold(choice, paths.result("threshold", "curve.png"))
     print(f"chosen: {', '.join(f'{t:.3f}' for t in sorted(set(choice.thresholds))) or 'nothing'}")
+    if choice.metrics.get("chosen_on/error_rate", 0.0) > params.threshold.max_error:
+        print(
+            f"no confidence keeps the share of wrong answers at {params.threshold.max_error:g} "
+            "(threshold.max_error): the one with the fewest was taken."
+        )
 
 
 def choose(predictions: pd.DataFrame, vocab: list[str], params: Params) -> Choice:

@@ -58,9 +58,15 @@ LOSSES: dict[Task, Loss] = {
 }
 # All that cached features depend on, apart from settings and files.
 FEATURE_MODULES = [
-    f"thaw.{name}"
-    for name in ("augment", "batches", "body", "features", "model", "pack", "precision")
-]
+    "stages.training",
+    *(
+        f"thaw.{name}"
+        for name in (
+            "augment", "batches", "body", "features", "items", "model", "pack", "precision",
+            "randomness", "task",
+        )
+    ),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -73,20 +73,30 @@ def _read_rows(file: Path, delimiter: str) -> pd.DataFrame:
             header = next(reader, [])
             rows = []
             for row in reader:
-                if row and len(row) != len(header):
+                if not any(cell.strip() for cell in row):
+                    continue
+                if len(row) != len(header):
                     raise UserError(
                         f"split.label.file: {file}, line {reader.line_num}: {len(row)} columns "
                         f"where the header has {len(header)}. Correct the line or "
                         "split.label.delimiter."
                     )
-                rows += [[*row, str(reader.line_num)]] if row else []
+                rows.append([*row, str(reader.line_num)])
     except FileNotFoundError:
         near = sorted(p.name for p in file.parent.glob("*") if p.is_file())
         remedy = did_you_mean(file.name, near)
         raise UserError(f"split.label.file: {file} does not exist; {remedy}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except IsADirectoryError:
+        raise UserError(f"split.label.file: {file} is a folder. Name the CSV in it.") from None
+    except UnicodeDecodeError:
+        line = first_odd_line(file)
         raise UserError(
-            f"split.label.file: {file} is not a CSV in UTF-8: {error}. Save it as one."
+            f"split.label.file: {file}, line {line}: not UTF-8. Save the file as UTF-8."
+        ) from None
+    except csv.Error as error:
+        raise UserError(
+            f"split.label.file: {file}, line {reader.line_num}: {error}. Correct the line: a "
+            "quotation may not be closed."
         ) from None
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise UserError(
@@ -95,9 +105,22 @@ def _read_rows(file: Path, delimiter: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=pd.Index([*header, LINE], dtype=str), dtype=str)
 
 
+def first_odd_line(file: Path) -> int:
+    """Return the number of the first line that is not UTF-8."""
+    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return number
+    return 0
+
+
 def _check_rows(rows: pd.DataFrame, rule: CsvLabel | CsvPoints, listed: Sequence[str]) -> None:
     problems = []
-    missing = rows[~rows["path"].isin(set(listed))]
+    empty = [path in ("", ".") for path in rows["path"]]
+    if any(empty):
+        problems.append(f"{lines_of(rows[empty])}: no image is named. Fill it in.")
+    missing = rows[~rows["path"].isin({*listed, "", "."})]
     if len(missing):
         problems.append(
             f"{lines_of(missing)}: no image below data.folder."

@@ -18,7 +18,8 @@ class Evaluation:
 
     Attributes:
         metrics: of all held-out items.
-        per_class: a row per class; for points a row per group.
+        per_class: a row per class; for points a row per group, of every further column of the items
+            whose values repeat.
         confusion: a row per item, ``actual`` and ``predicted``; empty unless items have one label.
         headline: the result in a few words.
     """
@@ -87,7 +88,7 @@ def evaluate_points(predictions: pd.DataFrame) -> Evaluation:
     rows = [
         {"group": f"{column} {group}", "items": len(places)} | pixel_metrics(distances[places])
         for column in predictions.columns
-        if column not in own
+        if column not in own and predictions[column].nunique() < len(predictions)
         for group, places in sorted(predictions.groupby(column).indices.items())
     ]
     metrics = {"items": len(outputs), **pixel_metrics(distances)}

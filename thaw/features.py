@@ -1,9 +1,11 @@
 """A frozen body's features, computed once per view and kept in scratch files."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class FeatureCache:
     def get(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Return the features `name`, float32 [n, features], computing them if need be."""
         path = self.folder / f"{name}.safetensors"
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError, SafetensorError):  # a broken file is no file
             return load_file(path)["features"]
         features = compute()
         if self._make_room(features.numel() * features.element_size()):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from thaw.errors import UserError
 from thaw.pack import Packed
+from thaw.params.base import some_of
 from thaw.task import Task, task_of
 
 
@@ -78,7 +79,14 @@ def _targets(items: pd.DataFrame, task: Task, packed: Packed, rows: np.ndarray) 
         return classes
     targets = np.stack(items["target"].to_list())
     if task == "points":
-        return packed.from_pixels(rows, targets)
+        points = packed.from_pixels(rows, targets)
+        outside = (np.abs(points) > 1).any(1)
+        if outside.any():
+            print(
+                f"{outside.sum()} of {len(points)} images have points outside of them: "
+                f"{some_of(items['path'][outside], 3)}."
+            )
+        return points
     return np.asarray(targets, np.float32)
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,13 @@ def several_labels_of(items: pd.DataFrame, rule: LabelRule) -> list[list[str]]:
         case CsvLabel():
             return labels_by_columns(items, rule)
         case FolderLabel():
-            return [[] if label == rule.none else [label] for label in labels_of(items, rule)]
+            labels = labels_of(items, rule)
+            if rule.none not in labels:
+                raise UserError(
+                    f"split.label.none: no image lies in a folder '{rule.none}'; "
+                    f"{did_you_mean(str(rule.none), sorted(set(labels)))}"
+                )
+            return [[] if label == rule.none else [label] for label in labels]
         case _:
             raise TypeError(f"{rule} gives one label")
 
@@ -208,7 +215,11 @@ def add_columns(items: pd.DataFrame, pattern: str | None) -> pd.DataFrame:
 
 
 def vocabulary(
-    labels: Sequence[str], classes: list[str] | None, *, several: bool = False
+    labels: Sequence[str],
+    classes: list[str] | None,
+    *,
+    several: bool = False,
+    places: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the class names in the order of the targets.
 
@@ -216,6 +227,7 @@ def vocabulary(
         labels: all labels of all items.
         classes: what the recipe lists, or None for the labels found, sorted.
         several: an item may have several labels or none, so that a single class makes sense.
+        places: where each label is found first, for messages.
 
     Raises:
         UserError: a label that is not listed, a listed class without an item, a single class.
@@ -225,7 +237,7 @@ def vocabulary(
     problems = []
     if unlisted := [label for label in sorted(counts) if label not in names]:
         problems.append(
-            f"split.classes does not list {some_of(counted(unlisted, counts))}. "
+            f"split.classes does not list {some_of(counted(unlisted, counts, places or {}))}. "
             "Add them, or remove these images."
         )
     if unused := [name for name in names if name not in counts]:
@@ -245,6 +257,11 @@ def vocabulary(
     return names
 
 
-def counted(names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
-    """Put behind each name how many items it has."""
-    return [f"{name} ({plural(counts[name], 'item')})" for name in names]
+def counted(
+    names: Sequence[str],
+    counts: Mapping[str, int],
+    places: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """Put behind each name how many items it has, and where the first is, if that is known."""
+    first = {name: f", first: {place}" for name, place in places.items()}
+    return [f"{name} ({plural(counts[name], 'item')}{first.get(name, '')})" for name in names]

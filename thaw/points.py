@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from thaw.csv_items import LINE, label_column
 from thaw.errors import UserError
-from thaw.params.base import some_of
+from thaw.params.base import plural, some_of
 from thaw.params.split import CsvPoints, PosePoint
 
 Floats = NDArray[np.float64]
+MEND = "Correct the file or remove its images."
 POSE_HEADER = 3  # rows of the rotation, before the centre
 
 
@@ -39,6 +40,8 @@ def points_of(items: pd.DataFrame, rule: CsvPoints | PosePoint, folder: Path) ->
 
 def csv_points(items: pd.DataFrame, rule: CsvPoints) -> pd.DataFrame:
     """Collect the points of each image from its rows, in the order of the file."""
+    if not len(items):
+        raise UserError(f"split.label.file: {rule.file} lists no image. Is it the right file?")
     names = [label_column(name) for name in rule.columns]
     table = items[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     odd = items[~np.isfinite(table).all(1)]
@@ -57,7 +60,7 @@ def csv_points(items: pd.DataFrame, rule: CsvPoints) -> pd.DataFrame:
             f"split.label.file: {rule.file}: {len(few)} images have not {usual // 2} points as "
             f"the others: {some_of(few)}. Give every image the same points, in the same order."
         )
-    return items[first].reset_index(drop=True).assign(target=targets)
+    return items[first].drop(columns=names).reset_index(drop=True).assign(target=targets)
 
 
 def pose_points(paths: Sequence[str], rule: PosePoint, folder: Path) -> list[list[float]]:
@@ -110,9 +113,11 @@ def read_camera(file: Path) -> Floats:
     Raises:
         UserError: there is no such file, or its first rows are no such matrix.
     """
-    rows = _read_rows(file, "split.label.calibration")[:3]
+    rows = [row for _, row in _read_rows(file, "split.label.calibration")[:3]]
     if [len(row) for row in rows] != [3, 3, 3]:
-        raise UserError(f"{file}: the first three rows must be a matrix of 3 x 3 numbers.")
+        raise UserError(
+            f"{file}: the first three rows must be a matrix of 3 x 3 numbers. Correct the file."
+        )
     camera = np.array(rows)
     if not (np.isfinite(camera).all() and camera[0, 0] > 0 and camera[1, 1] > 0):
         raise UserError(f"{file}: focal lengths must be above 0, in pixels. Correct the file.")
@@ -126,23 +131,25 @@ def read_centre(file: Path) -> Floats:
         UserError: there is no such file, too few numbers, or a centre not before the camera.
     """
     rows = _read_rows(file, "split.label.pose")
-    if len(rows) <= POSE_HEADER or len(rows[POSE_HEADER]) != 3:
+    if len(rows) <= POSE_HEADER:
         raise UserError(
             f"{file}: the centre X Y Z is missing: {POSE_HEADER} rows of rotation and then three "
-            f"numbers are expected, {sum(map(len, rows))} numbers are there. Correct the file or "
-            "remove the image."
+            f"numbers are expected, {plural(len(rows), 'row')} are there. {MEND}"
         )
-    centre = np.array(rows[POSE_HEADER])
+    for line, row in rows[: POSE_HEADER + 1]:
+        if len(row) != 3:
+            raise UserError(f"{file}, line {line}: {len(row)} numbers where 3 are expected. {MEND}")
+    line, centre = rows[POSE_HEADER]
     if not np.isfinite(centre).all() or centre[2] <= 0:
         raise UserError(
-            f"{file}: the centre {rows[POSE_HEADER]} is not before the camera: Z must be above 0. "
-            "Correct the file or remove the image."
+            f"{file}, line {line}: the centre {centre} is not before the camera: Z must be above "
+            f"0. {MEND}"
         )
-    return centre
+    return np.array(centre)
 
 
-def _read_rows(file: Path, key: str) -> list[list[float]]:
-    """Read the rows of numbers in a text file, without blank lines."""
+def _read_rows(file: Path, key: str) -> list[tuple[int, list[float]]]:
+    """Read the rows of numbers in a text file, each with its line; blank lines are left out."""
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except (FileNotFoundError, UnicodeDecodeError) as error:
@@ -153,6 +160,8 @@ def _read_rows(file: Path, key: str) -> list[list[float]]:
         try:
             row = [float(word) for word in line.split()]
         except ValueError:
-            raise UserError(f"{file}, line {number}: not numbers: {line.strip()[:60]!r}.") from None
-        rows += [row] if row else []
+            raise UserError(
+                f"{file}, line {number}: not numbers: {line.strip()[:60]!r}. {MEND}"
+            ) from None
+        rows += [(number, row)] if row else []
     return rows

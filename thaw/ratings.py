@@ -124,11 +124,27 @@ def _read_table(
             f"{where}, {_lines([line for line, _ in odd])}: {plural(odd[0][1], 'column')}, but "
             f"the first line has {len(first)}. Correct the line, or {_delimiter(key)}."
         )
-    rows = rows[int(rule.header) :]
+    if rule.header:
+        _check_header([cell.strip() for cell in first], names, f"{where}, line {line}")
+        rows = rows[1:]
     if not rows:
         raise UserError(f"{where} has no {key}. Is it the right file?")
-    cells = [row[: len(names)] for _, row in rows]
+    cells = [[cell.strip() for cell in row[: len(names)]] for _, row in rows]
     return pd.DataFrame(cells, [line for line, _ in rows], list(names), dtype=str)
+
+
+def _check_header(header: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Refuse a line of names that has one of ours at another place than the parameters say.
+
+    Raises:
+        UserError: with both orders.
+    """
+    moved = [name for name in names if name in header and header.index(name) != names.index(name)]
+    if moved:
+        raise UserError(
+            f"{where}: the file's columns are {', '.join(header)}, but '{moved[0]}' is expected as "
+            f"number {names.index(moved[0]) + 1}. Put the file's order into split.label.columns."
+        )
 
 
 def _lines_of(file: Path, key: str, encoding: str) -> list[str]:
@@ -141,6 +157,8 @@ def _lines_of(file: Path, key: str, encoding: str) -> list[str]:
         raise UserError(
             f"{where}: {file} does not exist; {did_you_mean(file.name, near)}"
         ) from None
+    except IsADirectoryError:
+        raise UserError(f"{where}: {file} is a folder. Name the file in it.") from None
     odd = ["a byte-order mark"] if content.startswith(BOM) else []
     odd += ["Windows newlines"] if b"\r" in content else []
     content = content.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -183,7 +201,7 @@ def _odd_ratings(table: pd.DataFrame, rule: RatingsLabel) -> list[str]:
     if len(odd := table["rating"][ratings.isna()]):
         problems.append(
             f"{_lines(odd.index)}: the rating '{odd.iloc[0]}' is not a number. Correct or remove "
-            "it."
+            "it. If the file begins with a line of names, set split.label.header: true."
         )
     if len(odd := table["rating"][(ratings < low) | (ratings > high)]):
         problems.append(
@@ -213,7 +231,7 @@ def _twice(table: pd.DataFrame) -> list[str]:
     line = table.index[again][0]
     user, item = table.loc[line, ["user", "item"]]
     pair = table.index[(table["user"] == user) & (table["item"] == item)][0]
-    more = f" There are {again.sum() - 1} more such lines." if again.sum() > 1 else ""
+    more = f" {plural(int(again.sum()) - 1, 'line')} more like these." if again.sum() > 1 else ""
     return [
         f"lines {pair} and {line}: user {user} rates item {item} twice. Leave one rating of each "
         f"pair.{more}"

@@ -1,5 +1,6 @@
 """What a ratings model has learned, from its saved factors: no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ MOST_RATED = 1000  # items that components and neighbours are sought among, as i
 LABELLED = 50  # titles in the picture
 CROSSED = 15  # users and items of the crosstab
 NEIGHBOURS_OF, NEIGHBOURS = 20, 5
+BATCH_NORM_EPSILON = 1e-5  # torch's default
 DECIMALS = 6  # the last bits of sums differ between processors
 
 
@@ -30,6 +32,7 @@ class Learned:
         item_counts: training ratings of each item, int64 [items].
         user_counts: training ratings of each user, int64 [users].
         model: the recipe's section.
+        tensors: all of the model's, float64, by name.
     """
 
     users: np.ndarray
@@ -40,6 +43,7 @@ class Learned:
     item_counts: np.ndarray
     user_counts: np.ndarray
     model: RatingsModel
+    tensors: dict[str, np.ndarray]
 
     def most_rated(self, count: int) -> np.ndarray:
         """Return the rows of the items with most training ratings, most first."""
@@ -64,8 +68,8 @@ def read_learned(
         vocabulary: users, items, titles.
         model: the section that the model was built from.
     """
-    tensors = load_file(weights)
-    users, items = (tensors[f"{name}.weight"].astype(np.float64) for name in ("users", "items"))
+    tensors = {name: value.astype(np.float64) for name, value in load_file(weights).items()}
+    users, items = tensors["users.weight"], tensors["items.weight"]
     training = table[table["split"] == "train"]
     last = -1 if model.bias else None
     return Learned(
@@ -77,6 +81,7 @@ def read_learned(
         item_counts=np.bincount(training["item_row"], minlength=len(items))[1:],
         user_counts=np.bincount(training["user_row"], minlength=len(users))[1:],
         model=model,
+        tensors=tensors,
     )
 
 
@@ -150,7 +155,7 @@ def crosstab(learned: Learned, table: pd.DataFrame) -> pd.DataFrame:
     """Return known and predicted ratings of the most rated items by the most active users.
 
     Args:
-        learned: the model; with hidden layers there are no rows, as these need torch.
+        learned: the model.
         table: the items table.
 
     Returns:
@@ -158,8 +163,6 @@ def crosstab(learned: Learned, table: pd.DataFrame) -> pd.DataFrame:
         or ""), prediction.
     """
     columns = ["user", "item", "title", "rating", "split", "prediction"]
-    if learned.model.hidden:
-        return pd.DataFrame(columns=columns)
     user_rows = np.argsort(-learned.user_counts, kind="stable")[:CROSSED] + 1
     item_rows = learned.most_rated(CROSSED)
     predictions = predict_pairs(learned, user_rows, item_rows)
@@ -180,8 +183,14 @@ def crosstab(learned: Learned, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def predict_pairs(learned: Learned, user_rows: np.ndarray, item_rows: np.ndarray) -> np.ndarray:
-    """Rate every pair by a model without hidden layers, float64 [users, items]."""
-    ratings: np.ndarray = learned.users[user_rows] @ learned.items[item_rows].T
+    """Rate every pair, float64 [users, items], as the model does in eval mode."""
+    users, items = learned.users[user_rows], learned.items[item_rows]
+    if learned.model.hidden:
+        sides = np.repeat(users, len(items), 0), np.tile(items, (len(users), 1))
+        ratings = hidden_layers(np.concatenate(sides, 1), learned.tensors)
+        ratings = ratings.reshape(len(users), len(items))
+    else:
+        ratings = users @ items.T
     if learned.user_bias is not None and learned.item_bias is not None:
         ratings += learned.user_bias[user_rows][:, None] + learned.item_bias[item_rows]
     if learned.model.y_range is None:
@@ -189,6 +198,28 @@ def predict_pairs(learned: Learned, user_rows: np.ndarray, item_rows: np.ndarray
     low, high = learned.model.y_range
     scaled: np.ndarray = low + (high - low) / (1 + np.exp(-ratings))
     return scaled
+
+
+def hidden_layers(inputs: np.ndarray, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Send rows through linear, ReLU and batch norm layers, and a last linear one.
+
+    Args:
+        inputs: float [n, factors of both].
+        tensors: the model's, called ``layers.0.weight`` and so on, three modules a hidden layer.
+
+    Returns:
+        float [n, 1].
+    """
+    number = 0
+    while f"layers.{number + 2}.running_var" in tensors:
+        weight, norm = tensors[f"layers.{number}.weight"], f"layers.{number + 2}"
+        inputs = np.maximum(inputs @ weight.T, 0) - tensors[f"{norm}.running_mean"]
+        inputs = inputs / np.sqrt(tensors[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
+        inputs = inputs * tensors[f"{norm}.weight"] + tensors[f"{norm}.bias"]
+        number += 3
+    outputs: np.ndarray = inputs @ tensors[f"layers.{number}.weight"].T
+    outputs += tensors[f"layers.{number}.bias"]
+    return outputs
 
 
 def draw_components(table: pd.DataFrame, path: Path) -> None:

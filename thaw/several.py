@@ -16,6 +16,9 @@ def labels_metrics(probabilities: Floats, targets: Floats, threshold: float) -> 
         probabilities: float [n, classes].
         targets: [n, classes], 0 or 1.
         threshold: a label is given when its probability is strictly above, as in the lessons.
+
+    Returns:
+        mean_average_precision, 0 if no item has any label, and the metrics of the cells.
     """
     precisions = average_precisions(probabilities, targets)
     mean = float(np.nanmean(precisions)) if targets.any() else 0.0

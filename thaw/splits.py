@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from thaw.csv_items import LINE
 from thaw.errors import UserError
 from thaw.labels import counted
 from thaw.params.base import did_you_mean, some_of
@@ -23,6 +24,9 @@ from thaw.truth import truth_of
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+# On each side: a batch norm needs two items, and so does a threshold that is chosen on one half.
+FEWEST = 2
 
 
 def held_out(items: pd.DataFrame, rule: SplitRule, seed: int) -> Mask:
@@ -181,7 +185,8 @@ def column_of(items: pd.DataFrame, column: str) -> NDArray[np.str_]:
     for name in (f"csv_{column}", column):
         if name in items:
             return np.array(items[name], dtype=np.str_)
-    names = [name.removeprefix("csv_") for name in items.columns if name != "path"]
+    own = ("path", "label", "target", LINE)
+    names = [name.removeprefix("csv_") for name in items.columns if name not in own]
     raise UserError(
         f"split.by.column: there is no column '{column}'; {did_you_mean(column, names)} "
         "More come from a CSV (split.label) or from named groups (split.columns)."
@@ -239,6 +244,13 @@ def groups_of(
     return np.array(united(groups.tolist(), same), dtype=np.str_)
 
 
+def add_group(items: pd.DataFrame, rule: SplitRule) -> pd.DataFrame:
+    """Add the column ``group`` where several groups of a column are one (`same`)."""
+    if not isinstance(rule, GroupSplit | FoldsSplit) or not rule.same or "group" in items:
+        return items
+    return items.assign(group=groups_of(items, rule.column or "", rule.same))
+
+
 def united(groups: Sequence[str], same: Sequence[Sequence[str]]) -> list[str]:
     """Call groups that are one by the first of their names."""
     name_of = {name: names[0] for names in same for name in names}
@@ -284,10 +296,12 @@ def check_split(labels: Sequence[Sequence[str]], valid: Mask, classes: Sequence[
     Raises:
         UserError: with the names and numbers.
     """
-    held = int(valid.sum())
-    if held in (0, len(valid)):
-        side = "train on" if held else "hold out"
-        raise UserError(f"split.by leaves none of {len(valid)} items to {side}. Change the rule.")
+    for side, chosen in (("train on", ~valid), ("hold out", valid)):
+        if (count := int(chosen.sum())) < FEWEST:
+            raise UserError(
+                f"split.by leaves {count} of {len(valid)} items to {side}; {FEWEST} are needed at "
+                "least. Change the rule."
+            )
     counts, trained = count_labels(labels), count_labels(labels, ~valid)
     if lacking := [name for name in classes if name not in trained]:
         raise UserError(
@@ -314,7 +328,7 @@ def split_metrics(
             counts = count_labels(labels, chosen)
             metrics[f"{side}/smallest_class"] = min(counts[name] for name in classes)
             metrics[f"{side}/largest_class"] = max(counts[name] for name in classes)
-            metrics[f"{side}/unlabelled"] = sum(
-                not labels[i] for i in np.flatnonzero(chosen).tolist()
-            )
+            if any(len(those) != 1 for those in labels):
+                unlabelled = [not labels[i] for i in np.flatnonzero(chosen).tolist()]
+                metrics[f"{side}/unlabelled"] = sum(unlabelled)
     return metrics

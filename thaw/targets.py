@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from thaw.csv_items import LINE
 from thaw.labels import has_several_labels, labels_of, multi_hot, several_labels_of, vocabulary
 from thaw.params.split import CsvPoints, LabelRule, PosePoint
 from thaw.points import points_of
@@ -37,10 +38,20 @@ def add_targets(
         several_labels_of(items, rule) if several else [[label] for label in labels_of(items, rule)]
     )
     names = [name for those in labels for name in those]
-    classes = vocabulary(names, declared, several=several)
+    classes = vocabulary(names, declared, several=several, places=_first_places(items, labels))
     targets = multi_hot(labels, classes)
     items = items.assign(
         label=[" ".join(those) for those in labels],
         target=list(targets) if several else targets.argmax(1).astype(np.int64),
     )
     return items, labels, classes
+
+
+def _first_places(items: pd.DataFrame, labels: list[list[str]]) -> dict[str, str]:
+    """Say for each label on which line, or at which image, it stands first."""
+    lines = items[LINE] if LINE in items else [""] * len(items)
+    places: dict[str, str] = {}
+    for path, line, names in zip(items["path"], lines, labels, strict=True):
+        for name in names:
+            places.setdefault(name, f"line {line} ({path})" if line else path)
+    return places

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from thaw.errors import UserError
 from thaw.params.threshold import Threshold
 from thaw.several import cell_metrics
+from thaw.splits import FEWEST, shuffled
 
 Floats = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -38,9 +40,18 @@ class Choice:
 
 
 def halves(items: int, seed: int) -> Mask:
-    """Return which items a threshold is chosen on: half of them, drawn by the seed."""
+    """Return which items a threshold is chosen on: half of them, drawn by the seed.
+
+    Raises:
+        UserError: fewer than two items.
+    """
+    if items < FEWEST:
+        raise UserError(
+            f"a threshold is chosen on one half of the held-out items, but there is {items}. "
+            "Hold out more (split.by)."
+        )
     chosen = np.zeros(items, bool)
-    chosen[np.random.default_rng([seed, items]).permutation(items)[: items // 2]] = True
+    chosen[shuffled(items, seed, "threshold")[: items // 2]] = True
     return chosen
 
 
@@ -74,7 +85,7 @@ def choose_for_labels(probabilities: Floats, targets: Floats, plan: Threshold, s
     curve = pd.DataFrame(
         [{"threshold": t} | cell_metrics(probabilities, targets, t) for t in SWEEP.tolist()]
     )
-    return Choice(best.tolist(), curve, metrics, plan.best)
+    return Choice(best.tolist(), curve, metrics, "f1_macro" if plan.per_class else plan.best)
 
 
 def best_f1(probabilities: Floats, targets: Floats) -> float:
@@ -110,16 +121,24 @@ def choose_for_label(
     """
     confidence, wrong = probabilities.max(1), probabilities.argmax(1) != targets
     half = halves(len(targets), seed)
-    good = [
-        t for t in SWEEP.tolist()
-        if withheld(confidence[half], wrong[half], t)["error_rate"] <= plan.max_error
-    ]  # fmt: skip
-    best = good[0] if good else float(SWEEP[-1])
+    best = lowest_good(confidence[half], wrong[half], plan.max_error)
     metrics = on_parts(half, lambda rows: withheld(confidence[rows], wrong[rows], best))
     curve = pd.DataFrame(
         [{"threshold": t} | withheld(confidence, wrong, t) for t in SWEEP.tolist()]
     )
     return Choice([best], curve, metrics, "error_rate")
+
+
+def lowest_good(confidence: Floats, wrong: Mask, max_error: float) -> float:
+    """Return the lowest threshold whose answers are good enough; else that of the best answers.
+
+    A threshold that no answer reaches is none.
+    """
+    rows = [(t, withheld(confidence, wrong, t)) for t in SWEEP.tolist()]
+    given = [(t, row["error_rate"]) for t, row in rows if row["coverage"] > 0]
+    good = [t for t, error in given if error <= max_error]
+    best = min(given, key=lambda pair: pair[1], default=(float(SWEEP[0]), 0.0))
+    return good[0] if good else best[0]
 
 
 def withheld(confidence: Floats, wrong: Mask, threshold: float) -> dict[str, float]:

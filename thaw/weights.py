@@ -56,7 +56,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} is no file of weights, or has more in it than tensors, which could run code. "
             "Save a state_dict, best as safetensors."
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+    except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} cannot be read as weights ({reason}). Only tensors are accepted: save a "

@@ -233,9 +233,15 @@ def test_crosstab_predicts_what_the_fit_did(done: Project) -> None:
     np.testing.assert_allclose(both["prediction"], both["prediction_of_fit"], atol=2e-6)
 
 
-def test_hidden_layers_leave_the_crosstab_empty(done: Project) -> None:
-    crossed = (done.folder / "results/neural/interpret/crosstab.csv").read_text()
-    assert crossed == "user,item,title,rating,split,prediction\n"
+def test_hidden_layers_predict_the_crosstab_too(done: Project) -> None:
+    predictions = table(done, "results/neural/predictions.parquet")
+    crossed = table(done, "results/neural/interpret/crosstab.csv")
+    assert len(crossed) == 15 * 15
+    both = crossed.astype({"user": str}).merge(
+        predictions, on=["user", "item"], suffixes=("", "_of_fit")
+    )
+    assert len(both) > 10
+    np.testing.assert_allclose(both["prediction"], both["prediction_of_fit"], atol=1e-5)
     assert len(table(done, "results/neural/interpret/nearest.csv")) == 20 * 5
 
 

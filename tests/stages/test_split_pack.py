@@ -82,7 +82,7 @@ def pets(**split: Any) -> dict[str, Any]:
 def test_pets_label_in_the_name_random_split(tmp_path: Path) -> None:
     images(tmp_path, *PETS, "pets/annotations/trimap_1.png")
     said = ran(tmp_path, "split", pets())
-    assert "3 classes, 18 items to train on, 6 held out." in said
+    assert "3 classes, 18 items to train on, 6 held out, 0 images left out." in said
     items, vocab, metrics = results(tmp_path)
     assert vocab == ["Bengal", "Maine_Coon", "pug"]
     assert items["path"].tolist() == sorted(Path(path).name for path in PETS)
@@ -169,7 +169,7 @@ def test_csv_with_its_own_split_column(tmp_path: Path) -> None:
     label = {"rule": "csv", "file": "voc/train.csv", "path": "fname", "column": "labels"}
     by = {"rule": "column", "column": "is_valid"}
     said = ran(tmp_path, "split", pets(label=label, by=by) | {"data": {"folder": "voc/train"}})
-    assert "1 of 6 images are not in the CSV: left out." in said
+    assert "2 held out, 1 images left out." in said
     items, _, metrics = results(tmp_path)
     assert items.columns.tolist() == ["path", "label", "target", "split", "folder", "is_valid"]
     assert items["split"].tolist() == ["train"] * 3 + ["valid"] * 2
@@ -195,8 +195,8 @@ def test_persons_from_the_path_are_held_out_whole(tmp_path: Path) -> None:
     [
         ({"label": {"rule": "regex", "pattern": r"(.+)_\d\.png$"}}, "24 of 24 file names do not"),
         ({"by": {"rule": "random", "valdi": 0.2}}, "R.split.by.valdi: unknown key; did you mean"),
-        ({"by": {"rule": "random", "valid": 0.01}}, "leaves none of 24 items to hold out"),
-        ({"classes": ["pug", "Bengal"]}, "does not list Maine_Coon (8 items)"),
+        ({"by": {"rule": "random", "valid": 0.01}}, "leaves 0 of 24 items to hold out"),
+        ({"classes": ["pug", "Bengal"]}, "does not list Maine_Coon (8 items, first: "),
         ({"columns": "^(?P<breed>[^_]+)",
           "by": {"rule": "column", "column": "breed", "valid": ["pug"]}},
          "holds out every item of 1 of 3 classes: pug (8 items)"),

@@ -59,7 +59,7 @@ def things() -> dict[str, bytes]:
 
         files[f"things/train/{number:02}.png"] = picture(draw)
         rows.append(f"{number:02}.png,{' '.join(there)},{number % 3 == 0}")
-    text = "\ufeff" + "\r\n".join([*rows[:5], "", *rows[5:]]) + "\r\n\r\n"
+    text = "\ufeff" + "\r\n".join([*rows[:5], "", "  ", ",,", *rows[5:]]) + "\r\n\r\n"
     return files | {"things/train.csv": text.encode()}
 
 
@@ -265,13 +265,13 @@ def test_metrics_of_another_task_are_refused(
             "several",
             "split",
             {"by": {"rule": "column", "column": "valid"}},
-            "'valid'",
+            "there is no column 'valid'; did you mean 'is_valid'?",
         ),
         (
             "points",
             "split",
             {"by": {"rule": "group", "column": "folder", "valid": ["13"]}},
-            "13",
+            "split.by.valid: no item has the group 13",
         ),
         (
             "points",

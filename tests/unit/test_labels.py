@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from thaw.csv_items import LINE, read_csv_items
@@ -115,7 +116,7 @@ def test_columns_called_like_thaws_own_keep_their_content(tmp_path: Path) -> Non
         ("", {}, "no column 'fname'; nothing is known"),
         ("fname,labels\na.jpg,x,y\n", {}, r"train\.csv, line 2: 3 columns where the header has 2"),
         ("fname,labels,labels\na.jpg,x,y\n", {}, "several columns called labels"),
-        ('fname,labels\n"a.jpg,x\n', {}, "is not a CSV"),
+        ('fname,labels\n"a.jpg,x\n', {}, "line 2: unexpected end of data. Correct the line"),
         ("fname,labels\na.jpg,x\n", {"file": "trian.csv"}, "does not exist; did you mean 'train"),
         ("fname,labels\na.jpg,x\na.jpg,x\n", {}, r"1 row, line 3 \(a\.jpg\): .* has a row already"),
         ("fname,labels\na,x\nq,y\n", {}, r"2 rows, line 2 \(a\), line 3 .*There is 'a\.jpg'"),
@@ -162,6 +163,12 @@ def test_a_folder_of_none_makes_labels_independent() -> None:
     assert has_several_labels(rule)
     assert several_labels_of(items, rule) == [["black"], []]
     assert vocabulary(["black"], None, several=True) == ["black"]
+
+
+def test_a_folder_of_none_that_is_not_there_is_refused() -> None:
+    items = pd.DataFrame({"path": ["cat/1.jpg", "other/2.jpg"]})
+    with pytest.raises(UserError, match=r"no image lies in a folder 'othr'; did you mean 'other'"):
+        several_labels_of(items, FolderLabel(rule="folder", none="othr"))
 
 
 def test_no_label_at_all_is_refused() -> None:

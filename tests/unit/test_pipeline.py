@@ -2,17 +2,20 @@
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from project_imports import ROOT, direct_imports, project_files
 from ruamel.yaml import YAML
 
 from stages.__main__ import RATINGS_STAGES, STAGES, VISION_STAGES
-from stages.recipe import SECTIONS, is_of_ratings, read_recipes
+from stages.recipe import SECTIONS, is_of_ratings, read_recipes, shared_sections
+from stages.training import FEATURE_MODULES
 from thaw.params.base import RESERVED
 
 YAML_FILE = YAML(typ="safe", pure=True)
@@ -83,12 +86,90 @@ def test_params_yaml_has_no_key_that_dvc_ignores() -> None:
     assert not keys(YAML_FILE.load((ROOT / "params.yaml").read_text())) & set(RESERVED)
 
 
+def test_no_two_recipes_share_a_section() -> None:
+    # DVC merges recipe after recipe: the last of those who share one would set it back.
+    assert shared_sections(read_recipes(ROOT / "params.yaml")) == []
+    shared = {"epochs": 3}
+    found = shared_sections({"a": {"seed": 1, "fit": shared}, "b": {"seed": 1, "fit": shared}})
+    assert found == ["a.fit, b.fit"]
+
+
+@pytest.mark.parametrize("recipe", ["source_sample", "dogscats_sample", "movielens_sample"])
+def test_an_override_changes_one_value_and_no_other(tmp_path: Path, recipe: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+    before = read_recipes(file)
+    section = "fit" if recipe == "movielens_sample" else "fit_unfrozen"
+    apply_overrides(file, [f"recipes.{recipe}.{section}.epochs=77", f"recipes.{recipe}.seed=5"])
+    before[recipe][section]["epochs"], before[recipe]["seed"] = 77, 5
+    assert read_recipes(file) == before
+    published = YAML_FILE.load((ROOT / "params.yaml").read_text())["published"]
+    assert all(f"{name}: &{name}\n" in file.read_text() for name in published)
+
+
 def test_all_recipes_pass_the_check() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stages", "check"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert all(recipe in done.stdout for recipe in read_recipes(ROOT / "params.yaml"))
+
+
+def checked(folder: Path, content: object) -> str:
+    """What `check` says of another params.yaml."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "params.yaml").write_text(text, encoding="latin-1")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "check"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_the_check_tells_all_mistakes_of_all_kinds(tmp_path: Path) -> None:
+    odd = {"lr_frozen": {"steps": 0}, "fit_frozen": {"epochs": -1, "lr": "auto"}, "fti": {}}
+    odd |= {"fit": {"epochs": 1, "lr": 0.1}, "seed": "x"}
+    said = checked(tmp_path, {"recipes": {"odd": odd}})
+    for problem in (
+        "recipes.odd: is not run. Move it below 'images:'",
+        "recipes.odd.fti: unknown section",
+        "recipes.odd.fit: no section of a recipe of images",
+        "recipes.odd.fit_frozen.lr: 'auto' is the choice of a test that lr_frozen.steps: 0",
+        "recipes.odd.fit_frozen.epochs",
+        "recipes.odd.seed",
+        "recipes.odd.download: missing",
+    ):
+        assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"recipes": {"a": 5}}, "recipes.a must be sections"),
+        ({"recipes": ["a"]}, "'recipes:' is missing or has no recipes"),
+        ({"images": 5, "recipes": {"a": {}}}, "'images:' is missing or has no recipes"),
+        ("recipes: {a: 'é'}", "params.yaml is no YAML in UTF-8"),
+        ("recipes: {a: '\x07'}", "params.yaml is no YAML in UTF-8"),
+    ],
+)
+def test_what_is_no_parameters_file_is_refused(
+    tmp_path: Path, content: object, message: str
+) -> None:
+    assert message in checked(tmp_path, content)
+
+
+def test_cached_features_depend_on_all_that_makes_them() -> None:
+    makers = [Path("thaw", f"{name}.py") for name in ("features", "batches")]
+    reached = {file for maker in makers for file in project_files(maker)}
+    named = {Path(*module.split(".")).with_suffix(".py") for module in FEATURE_MODULES}
+    # Settings are part of the key by their values, packed pixels by their bytes.
+    outside = {Path("thaw", f"{name}.py") for name in ("errors", "files", "images", "progress")}
+    assert {f for f in reached if "params" not in f.parts} - outside <= named
 
 
 def test_published_recipes_are_recipes_too(tmp_path: Path) -> None:

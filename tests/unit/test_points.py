@@ -64,10 +64,19 @@ def test_a_point_on_the_axis_is_the_principal_point(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pose", "camera", "message"),
     [
-        ("1 0 0\n0 1 0\n0 0 1\n", CAMERA, r"pose\.txt: the centre X Y Z is missing: .*9 numbers"),
-        ("1 0 0\n0 1 0\n0 0 1\n1 2\n", CAMERA, "11 numbers are there"),
+        (
+            "1 0 0\n0 1 0\n0 0 1\n",
+            CAMERA,
+            r"pose\.txt: the centre X Y Z is missing: .*3 rows are there",
+        ),
+        (
+            "1 0 0\n0 1 0\n0 0 1\n1 2\n",
+            CAMERA,
+            r"pose\.txt, line 4: 2 numbers where 3 are expected",
+        ),
         (POSE.replace("893.135", "0"), CAMERA, "not before the camera: Z must be above 0"),
         (POSE.replace("893.135", "nan"), CAMERA, "not before the camera"),
+        ("1 0\n0 1 0\n0 0 1\n1 2 40\n", CAMERA, r"pose\.txt, line 1: 2 numbers where 3"),
         (POSE.replace("893.135", "far"), CAMERA, r"pose\.txt, line 5: not numbers"),
         (POSE, "517 0\n0 517\n", r"rgb\.cal: the first three rows must be a matrix"),
         (POSE, CAMERA.replace("517.679", "0"), "focal lengths must be above 0"),

@@ -164,7 +164,7 @@ def test_the_ends_of_the_range_are_ratings(read) -> None:
 def test_a_pair_rated_twice_is_refused_with_both_lines(read) -> None:
     message = refusal(read, ratings=f"{RATINGS}10\t2\t4\t99\n9\t3\t4\t10\n")
     assert "u.data, lines 2 and 5: user 10 rates item 2 twice. Leave one" in message
-    assert "There are 1 more such lines." in message
+    assert "1 line more like these." in message
 
 
 def test_equal_titles_are_no_pair_rated_twice(read) -> None:

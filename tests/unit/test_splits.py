@@ -210,10 +210,18 @@ def test_a_class_that_training_lacks_is_refused() -> None:
         check_split(labels, valid, ["a", "b", "c", "d"])
 
 
-@pytest.mark.parametrize(("valid", "side"), [(False, "hold out"), (True, "train on")])
-def test_an_empty_side_is_refused(valid: bool, side: str) -> None:
-    with pytest.raises(UserError, match=f"none of 3 items to {side}"):
-        check_split([["a"], ["b"], ["a"]], np.full(3, valid), ["a", "b"])
+@pytest.mark.parametrize(
+    ("held", "side"),
+    [
+        (0, "0 of 3 items to hold out"),
+        (1, "1 of 3 items to hold out"),
+        (2, "1 of 3 items to train on"),
+        (3, "0 of 3 items to train"),
+    ],
+)
+def test_a_side_of_less_than_two_is_refused(held: int, side: str) -> None:
+    with pytest.raises(UserError, match=side):
+        check_split([["a"], ["b"], ["a"]], np.arange(3) < held, ["a", "b"])
 
 
 def test_metrics_count_both_sides() -> None:
@@ -246,6 +254,11 @@ def test_two_recordings_of_one_person_are_one_group() -> None:
     wrong = GroupSplit(rule="group", column="person", valid=["13"], same=[["1", "13"]])
     with pytest.raises(UserError, match=r"split\.by\.same: no item has the group 1"):
         held_out(table, wrong, 1)
+
+
+def test_a_group_in_two_lists_of_the_same_person_is_refused() -> None:
+    with pytest.raises(ValueError, match="same lists 02 twice"):
+        GroupSplit(rule="group", column="p", valid=["01"], same=[["01", "02"], ["02", "03"]])
 
 
 def test_the_same_names_and_seed_give_the_same_split_and_another_seed_another() -> None:

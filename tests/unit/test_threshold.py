@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from thaw.errors import UserError
 from thaw.evaluation import evaluate, sigmoid
 from thaw.params.threshold import Threshold
 from thaw.several import average_precisions, cell_metrics, labels_metrics
@@ -126,6 +127,22 @@ def test_answers_are_withheld_until_the_error_is_small_enough():
     first = choice.curve.iloc[0]
     assert first["coverage"] == 1
     assert first["error_rate"] == (13 + 25) / 100
+
+
+def test_an_error_out_of_reach_takes_the_best_answers_there_are():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]] * 2)
+    targets = np.array([0, 1, 1, 1] * 2)
+    plan = Threshold(max_error=0.0)
+    choice = choose_for_label(probabilities, np.ones(8, np.int64), plan, seed=1)  # all wrong
+    assert choice.metrics["valid/coverage"] == 1.0
+    assert choice.metrics["valid/error_rate"] == 1.0
+    reached = choose_for_label(probabilities, targets, plan, seed=1)
+    assert reached.metrics["chosen_on/coverage"] > 0
+
+
+def test_one_held_out_item_has_no_half():
+    with pytest.raises(UserError, match="chosen on one half"):
+        halves(1, seed=1)
 
 
 def test_the_picture_is_the_same_bytes_each_time(predictions, tmp_path):

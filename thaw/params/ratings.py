@@ -33,8 +33,8 @@ class RatingsLabel:
     """
 
     rule: Literal["ratings"]
-    ratings: str = "u.data"
-    items: str | None = "u.item"
+    ratings: Annotated[str, Field(min_length=1)] = "u.data"
+    items: Annotated[str, Field(min_length=1)] | None = "u.item"
     item_key: Literal["id", "title"] = "id"
     range: list[float] = Field(default_factory=lambda: [1.0, 5.0])
     columns: list[str] = Field(default_factory=lambda: list(READ_COLUMNS))

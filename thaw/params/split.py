@@ -1,6 +1,7 @@
 """Parameters of the `split` stage: what an image's label is, and which images are held out."""
 
 import re
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,6 +15,17 @@ OWN_COLUMNS = ("path", "label", "target", "split")
 
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
 Same = list[Annotated[list[str], Field(min_length=2)]]
+
+
+def check_same(same: list[list[str]]) -> None:
+    """Refuse a group that is in two lists: all groups that are one belong into one list.
+
+    Raises:
+        ValueError: with the name.
+    """
+    names = [name for those in same for name in those]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"same lists {twice[0]} twice. Put all groups that are one into one list.")
 
 
 @params
@@ -114,9 +126,12 @@ class CsvPoints:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an x without a y."""
+        """Refuse an x without a y, and one column in two roles."""
         if len(self.columns) % 2:
             raise ValueError(f"columns {self.columns} must be pairs of x and y.")
+        roles = [self.path, *self.columns]
+        if twice := [name for name, count in Counter(roles).items() if count > 1]:
+            raise ValueError(f"path and columns name '{twice[0]}' twice. Name each column once.")
 
 
 @params
@@ -222,6 +237,10 @@ class GroupSplit:
     valid: Annotated[list[str], Field(min_length=1)]
     same: Same = Field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Refuse a group in two lists of `same`."""
+        check_same(self.same)
+
 
 @params
 class FoldsSplit:
@@ -244,7 +263,8 @@ class FoldsSplit:
     same: Same = Field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Refuse a fold that does not exist, and a column without groups or the reverse."""
+        """Refuse a fold that does not exist, a column without groups or the reverse."""
+        check_same(self.same)
         if self.fold >= self.folds:
             raise ValueError(
                 f"fold {self.fold} does not exist: {self.folds} folds are 0 to {self.folds - 1}."
