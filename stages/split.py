@@ -4,7 +4,7 @@ import numpy as np
 
 from stages.paths import Paths
 from stages.ratings_split import split_ratings
-from thaw.csv_items import LINE
+from thaw.csv_items import LINE, used_columns
 from thaw.files import write_json, write_parquet
 from thaw.images import list_images
 from thaw.labels import add_columns, find_items
@@ -47,7 +47,8 @@ def run(params: Params, paths: Paths) -> None:
     items["split"] = np.where(valid, "valid", "train")
     own = ["path", "label", "target", "split"]
     metrics = split_metrics(labels, valid, classes) | {"left_out": len(listed) - len(items)}
-    write_parquet(paths.items, items[own + sorted(set(items) - {*own, LINE})])
+    kept = set(items) - {*own, LINE, *used_columns(split.label)}
+    write_parquet(paths.items, items[own + sorted(kept)])
     write_json(paths.vocab, classes)
     write_json(paths.result("split", "metrics.json"), metrics)
     kinds = f"{len(classes)} classes" if classes else "points"

@@ -51,6 +51,13 @@ def label_column(name: str) -> str:
     return f"csv_{name}"
 
 
+def used_columns(rule: object) -> list[str]:
+    """Return the columns of the items that a rule's targets were made of; none without a CSV."""
+    if not isinstance(rule, CsvLabel | CsvPoints):
+        return []
+    return [label_column(name) for key, name in _columns_of(rule) if key != "path"]
+
+
 def lines_of(rows: pd.DataFrame) -> str:
     """Name rows for a message: how many there are, on which lines, of which images."""
     named = (f"line {row[LINE]} ({row['path']})" for _, row in rows.iterrows())

@@ -60,7 +60,7 @@ def csv_points(items: pd.DataFrame, rule: CsvPoints) -> pd.DataFrame:
             f"split.label.file: {rule.file}: {len(few)} images have not {usual // 2} points as "
             f"the others: {some_of(few)}. Give every image the same points, in the same order."
         )
-    return items[first].drop(columns=names).reset_index(drop=True).assign(target=targets)
+    return items[first].reset_index(drop=True).assign(target=targets)
 
 
 def pose_points(paths: Sequence[str], rule: PosePoint, folder: Path) -> list[list[float]]:
