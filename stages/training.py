@@ -24,6 +24,7 @@ from thaw.batches import (
     FeatureBatches,
     ImageBatches,
     Images,
+    resident_pixels,
 )
 from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.features import FeatureCache, compute_features, fold_batch_norms
@@ -130,6 +131,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
     task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    resident = resident_pixels(packed, device)
     images = {
         split: Images(
             packed,
@@ -138,6 +140,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
             params.augment,
             device,
             points=task == "points",
+            resident=resident,
         )
         for split, part in items.items()
     }

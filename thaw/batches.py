@@ -1,6 +1,8 @@
 """Where batches come from: live augmented images, or features computed once."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -14,6 +16,8 @@ from thaw.body import IMAGENET_MEAN, IMAGENET_STD
 from thaw.pack import Packed
 from thaw.params.augment import Augment
 from thaw.randomness import generator
+
+RESIDENT_SHARE = 0.5  # of a GPU's free memory that packed pixels may take
 
 
 class Batches(Protocol):
@@ -42,6 +46,7 @@ class Images:
         augment: the recipe's section.
         device: where pixels become floats.
         points: whether targets are places, which move as the image does.
+        resident: all packed pixels on the device, if they fit there (`resident_pixels`).
     """
 
     packed: Packed
@@ -50,6 +55,7 @@ class Images:
     augment: Augment
     device: torch.device
     points: bool = False
+    resident: Tensor | None = None
 
     @cached_property
     def shapes(self) -> Tensor:
@@ -71,6 +77,37 @@ class Images:
         """Return the targets as they are when the images are seen through a view."""
         return move_points(self.targets, view) if self.points else self.targets
 
+    def canvas(self, positions: Tensor) -> Tensor:
+        """Return the images at `positions`, int64 [b], on the device: uint8 [b, h, w, 3].
+
+        Each is in the top left corner of a canvas that the largest just fills.
+        """
+        height, width = (int(side) for side in self.shapes[positions].amax(0))
+        shape, rows = (len(positions), height, width, 3), self.rows[positions].tolist()
+        if self.resident is not None:
+            canvas = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+            for place, row in zip(canvas, rows, strict=True):
+                image = self._resident_image(self.resident, row)
+                place[: image.shape[0], : image.shape[1]] = image
+            return canvas
+        pinned = self.device.type == "cuda"  # so that the copy need not be waited for
+        canvas = torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned)
+        for corner, row in zip(canvas.numpy(), rows, strict=True):
+            pixels = self.packed.image(row)
+            corner[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return canvas.to(self.device, non_blocking=pinned)
+
+    def _resident_image(self, pixels: Tensor, row: int) -> Tensor:
+        height, width = int(self.packed.heights[row]), int(self.packed.widths[row])
+        start = int(self.packed.offsets[row])
+        return pixels[start : start + height * width * 3].view(height, width, 3)
+
+    def canvases(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield `canvas` of each part; for a GPU the next one is filled meanwhile."""
+        if self.device.type != "cuda" or self.resident is not None:
+            return map(self.canvas, parts)
+        return ahead(self.canvas, parts)
+
     def render(self, positions: Tensor, view: View) -> Tensor:
         """Return the images at `positions`, int64 [b], as float [b, c, h, w] seen through `view`.
 
@@ -78,20 +115,39 @@ class Images:
             positions: into `rows`.
             view: of all of `rows`.
         """
-        shapes = self.shapes[positions]
-        height, width = (int(side) for side in shapes.amax(0))
-        canvas = torch.zeros(len(positions), height, width, 3, dtype=torch.uint8)
-        for place, row in zip(canvas.numpy(), self.rows[positions].tolist(), strict=True):
-            image = self.packed.image(row)
-            place[: image.shape[0], : image.shape[1]] = image
+        return self.see(self.canvas(positions), positions, view)
+
+    def see(self, canvas: Tensor, positions: Tensor, view: View) -> Tensor:
+        """Return what `render` does, from the canvas of the images at `positions`."""
         return render(
-            canvas.to(self.device),
-            shapes,
+            canvas,
+            self.shapes[positions],
             view.rows(positions),
             self.augment.height_width,
             IMAGENET_MEAN,
             IMAGENET_STD,
         )
+
+
+def resident_pixels(packed: Packed, device: torch.device) -> Tensor | None:
+    """Copy all packed pixels to a GPU, uint8 [bytes]; None if there is none, or no room."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if packed.pixels.nbytes > RESIDENT_SHARE * free:
+        return None
+    return torch.tensor(packed.pixels, device=device)
+
+
+def ahead(make: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield what `make` makes of each part, in order, made one part ahead in a thread."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(make, part) for part in parts[:1])
+        for part in parts[1:]:
+            made = waiting.popleft().result()
+            waiting.append(thread.submit(make, part))
+            yield made
+        yield from (last.result() for last in waiting)
 
 
 @dataclass(frozen=True)
@@ -122,9 +178,10 @@ class ImageBatches:
         order = torch.randperm(
             self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
         )
-        for positions in chunks(order, self.batch_size):
+        parts = chunks(order, self.batch_size)
+        for positions, canvas in zip(parts, self.training.canvases(parts), strict=True):
             yield (
-                self.training.render(positions, view),
+                self.training.see(canvas, positions, view),
                 targets[positions].to(self.training.device),
             )
 
@@ -132,9 +189,10 @@ class ImageBatches:
         """Yield images float [b, c, h, w] and their targets."""
         view = self.validation.plain()
         targets = self.validation.targets_in(view)
-        for positions in torch.arange(len(self.validation.rows)).split(self.batch_size):
+        parts = torch.arange(len(self.validation.rows)).split(self.batch_size)
+        for positions, canvas in zip(parts, self.validation.canvases(parts), strict=True):
             yield (
-                self.validation.render(positions, view),
+                self.validation.see(canvas, positions, view),
                 targets[positions].to(self.validation.device),
             )
 

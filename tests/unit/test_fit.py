@@ -1,5 +1,6 @@
 """The training loop: every item once, resumed to the same bytes, refusals."""
 
+import threading
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from thaw.batches import FeatureBatches, chunks, steps_per_epoch
+from thaw.batches import FeatureBatches, ahead, chunks, resident_pixels, steps_per_epoch
 from thaw.errors import UserError
 from thaw.fit import History, epoch_line, fit, predict
 from thaw.model import freeze, parameter_groups, training_mode
@@ -70,6 +71,37 @@ def test_every_image_is_seen_once_in_an_epoch(image_batches, batch_size):
         orders.append(seen)
     assert orders[0] != orders[1]
     assert orders[0] == torch.cat([t for _, t in batches.train(0)]).tolist()
+
+
+def test_resident_pixels_make_the_same_canvas(image_batches):
+    images = image_batches().training
+    resident = replace(images, resident=torch.tensor(images.packed.pixels))
+    for positions in (torch.tensor([3]), torch.tensor([5, 0, 6])):
+        assert torch.equal(resident.canvas(positions), images.canvas(positions))
+    assert resident_pixels(images.packed, torch.device("cpu")) is None
+
+
+def test_made_ahead_is_in_order_and_in_another_thread():
+    threads, parts = [], list(torch.arange(7).split(2))
+
+    def make(part):
+        threads.append(threading.get_ident())
+        return part * 10
+
+    made = ahead(make, parts)
+    assert torch.equal(next(made), torch.tensor([0, 10]))
+    assert len(threads) >= 1  # the next one may be on its way
+    assert torch.equal(torch.cat(list(made)), torch.arange(2, 7) * 10)
+    assert threading.get_ident() not in threads
+    assert list(ahead(make, [])) == []
+
+
+def test_what_goes_wrong_ahead_is_raised():
+    def make(part):
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(ahead(make, [torch.arange(1)]))
 
 
 def test_images_and_targets_stay_together(image_batches):

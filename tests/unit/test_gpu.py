@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from thaw.batches import resident_pixels
 from thaw.fit import fit
 from thaw.model import parameter_groups
 from thaw.precision import choose_precision
@@ -15,6 +16,17 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
+
+
+def test_resident_pixels_are_those_of_the_file(image_batches) -> None:
+    cuda, batches = torch.device("cuda"), image_batches()
+    from_file = replace(batches.training, device=cuda)
+    resident = replace(from_file, resident=resident_pixels(from_file.packed, cuda))
+    view, positions = from_file.plain(), torch.arange(7)
+    assert torch.equal(from_file.render(positions, view), resident.render(positions, view))
+    parts = list(positions.split(2))
+    for part, canvas in zip(parts, from_file.canvases(parts), strict=True):
+        assert torch.equal(canvas, resident.canvas(part))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
