@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import load_yaml
 from project_imports import ROOT, direct_imports, project_files
 from ruamel.yaml import YAML
 
@@ -84,6 +85,10 @@ def test_params_yaml_has_no_key_that_dvc_ignores() -> None:
         return set()
 
     assert not keys(YAML_FILE.load((ROOT / "params.yaml").read_text())) & set(RESERVED)
+
+
+def test_dvc_reads_the_parameters_as_the_stages_do() -> None:
+    assert load_yaml(ROOT / "params.yaml")["recipes"] == read_recipes(ROOT / "params.yaml")
 
 
 def test_no_two_recipes_share_a_section() -> None:
