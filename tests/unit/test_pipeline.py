@@ -107,7 +107,7 @@ def test_an_override_changes_one_value_and_no_other(tmp_path: Path, recipe: str)
     section = "fit" if recipe == "movielens_sample" else "fit_unfrozen"
     apply_overrides(file, [f"recipes.{recipe}.{section}.epochs=77", f"recipes.{recipe}.seed=5"])
     before[recipe][section]["epochs"], before[recipe]["seed"] = 77, 5
-    assert read_recipes(file) == before
+    assert load_yaml(file)["recipes"] == read_recipes(file) == before
     published = YAML_FILE.load((ROOT / "params.yaml").read_text())["published"]
     assert all(f"{name}: &{name}\n" in file.read_text() for name in published)
 
