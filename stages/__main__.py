@@ -9,27 +9,11 @@ import os
 import sys
 import time
 
+from stages.check import STAGES, check
 from stages.paths import Paths
-from stages.recipe import (
-    check_auto,
-    check_groups,
-    check_sections,
-    is_of_ratings,
-    parse_sections,
-    read_params,
-    read_recipes,
-    shared_sections,
-)
+from stages.recipe import read_params
 from stages.timing import write_timing
 from thaw.errors import UserError
-
-STAGES = (
-    "download", "untar", "weights", "split", "pack",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
-    "lr_find", "fit", "evaluate", "interpret",
-)  # fmt: skip
-RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
-VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except FileNotFoundError as error:
-        missing = error.filename or str(error)
+        missing = str(error.filename)
+        if not missing.startswith(("data/", "models/", "results/")):
+            raise
         print(
             f"{name}: {missing} is missing. Let DVC make what this stage needs first: "
             f"dvc repro {chosen.stage}@{chosen.recipe}",
@@ -76,28 +62,6 @@ def run(stage: str, recipe: str) -> None:
     started = time.perf_counter()
     rates = module.run(params, Paths(recipe)) or {}
     write_timing(stage, recipe, time.perf_counter() - started, rates)
-
-
-def check() -> None:
-    """Read every section of every recipe as its stages will.
-
-    Raises:
-        UserError: all problems of all recipes.
-    """
-    recipes = read_recipes()
-    problems = check_groups(recipes)
-    for recipe, values in recipes.items():
-        problems += check_sections(recipe, values) + check_auto(recipe, values)
-        for stage in RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES:
-            try:
-                parse_sections(recipe, values, importlib.import_module(f"stages.{stage}").Params)
-            except UserError as error:
-                problems += str(error).splitlines()
-    if problems:
-        raise UserError("\n".join(["", *dict.fromkeys(problems)]))
-    for names in shared_sections(recipes):
-        print(f"{names} are one section: `-S` cannot set it for one alone. Write it out in each.")
-    print(f"{len(recipes)} recipes checked: {', '.join(recipes)}")
 
 
 # Read when torch is loaded: large tensors in huge pages, as a fresh one would otherwise cost a page

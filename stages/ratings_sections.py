@@ -14,6 +14,6 @@ class RatingsParams:
     """The sections that both training stages of ratings read."""
 
     seed: Seed
-    threads: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Precision
     model: RatingsModel

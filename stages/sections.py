@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from thaw.params.augment import Augment
-from thaw.params.base import params
+from thaw.params.base import Seed, params
 from thaw.params.model import Model, Precision
 
 PACKED_CHANNELS = 3
@@ -15,8 +15,8 @@ PACKED_CHANNELS = 3
 class TrainingParams:
     """The sections that every training stage reads."""
 
-    seed: Annotated[int, Field(ge=0)]
-    threads: Annotated[int, Field(ge=1)]
+    seed: Seed
+    threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Precision
     model: Model
     augment: Augment

@@ -27,8 +27,9 @@ from thaw.batches import (
     resident_pixels,
 )
 from thaw.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.errors import UserError
 from thaw.features import FeatureCache, compute_features, fold_batch_norms
-from thaw.files import read_json, write_json, write_parquet
+from thaw.files import read_json, require_free_space, write_json, write_parquet
 from thaw.fit import History, Loss, Measure, Setting, fit, predict, validate
 from thaw.fixed_norms import apply_norms_in_convolutions
 from thaw.items import read_items
@@ -131,6 +132,11 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
     task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    if params.model.y_range is not None and task != "points":
+        raise UserError(
+            f"recipes.{paths.recipe}.model.y_range: {params.model.y_range} is for points, and "
+            "these items have classes. Remove it."
+        )
     resident = resident_pixels(packed, device)
     images = {
         split: Images(
@@ -296,6 +302,9 @@ def fit_phase(
         device=training.device,
         training_mode=phase.training_mode,
     )
+    weights = sum(tensor.nbytes for tensor in training.network.state_dict().values())
+    # The model, and a checkpoint (weights and two moments) beside the one that it replaces.
+    require_free_space(paths.resume(stage), 7 * weights, stage)
     checkpoint = Checkpoint(paths.resume(stage), training.resume_key(inputs, lrs))
 
     def write(history: History) -> None:

@@ -2,12 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from stages.paths import SCRATCH, Paths
-from thaw.params.base import params
+from thaw.params.base import Seed, params
 from thaw.params.download import Download
 from thaw.params.model import Model
 from thaw.params.weights import Weights, is_recipe_model
@@ -18,7 +15,7 @@ from thaw.recipe_model import extract_body
 class Params:
     """The sections that this stage reads."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     model: Model
     weights: Weights
 

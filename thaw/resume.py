@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -65,12 +65,20 @@ class Checkpoint:
         history: "History",
         smoothed: Smoothed,
     ) -> int:
-        """Put everything back as it was and return the epoch to go on with; 0 if there is none."""
+        """Put everything back as it was and return the epoch to go on with; 0 if there is none.
+
+        A checkpoint that a broken disk left unreadable is said, removed, and counts as none.
+        """
         if not self.path.exists():
             return 0
-        with safe_open(self.path, framework="pt") as file:
-            state = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                state = json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            print(f"{self.path} cannot be read ({error}): starting anew", flush=True)
+            self.delete()
+            return 0
         model.load_state_dict(
             {name.removeprefix("model/"): t for name, t in tensors.items() if "model/" in name}
         )

@@ -64,6 +64,12 @@ def test_auto_without_a_test_is_refused_with_the_reason(prepared: Project, recip
     assert "the test was left out" in message
 
 
+def test_a_range_for_classes_is_refused(prepared: Project, recipe: dict) -> None:
+    model = recipe["model"] | {"y_range": [-1.0, 1.0]}
+    message = refused(prepared, "lr_frozen", recipe | {"model": model})
+    assert "recipes.tiny.model.y_range: [-1.0, 1.0] is for points" in message
+
+
 def test_cached_views_of_a_body_that_changes_are_refused(prepared: Project, recipe: dict) -> None:
     changed = copy.deepcopy(recipe)
     changed["model"]["train_bn"] = True

@@ -267,6 +267,23 @@ def test_a_killed_fit_of_images_ends_with_the_bytes_of_one_never_killed(
     assert resumed == whole
 
 
+def test_an_unreadable_checkpoint_is_said_and_counts_as_none(
+    feature_batches, make_setting, tmp_path, capsys
+):
+    def run():
+        model = small_head()
+        setting = make_setting(
+            [[], [], list(model.parameters())], [1e-2] * 3, epochs=2, batch_size=4
+        )
+        return fitted(model, feature_batches(), setting, Checkpoint(tmp_path, "key"))
+
+    whole = run()
+    checkpoint = tmp_path / "key.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    assert run() == whole
+    assert "key.safetensors cannot be read" in capsys.readouterr().out
+
+
 def test_moments_come_back_as_their_parameters_lie_in_memory(tiny_network, tmp_path):
     """Vectorised sums over another layout differ in the last bits."""
 

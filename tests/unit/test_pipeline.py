@@ -14,7 +14,7 @@ from dvc.utils.serialize import load_yaml
 from project_imports import ROOT, direct_imports, project_files
 from ruamel.yaml import YAML
 
-from stages.__main__ import RATINGS_STAGES, STAGES, VISION_STAGES
+from stages.check import RATINGS_STAGES, STAGES, VISION_STAGES
 from stages.recipe import SECTIONS, is_of_ratings, read_recipes, shared_sections
 from stages.training import FEATURE_MODULES
 from thaw.params.base import RESERVED
@@ -112,28 +112,51 @@ def test_an_override_changes_one_value_and_no_other(tmp_path: Path, recipe: str)
     assert all(f"{name}: &{name}\n" in file.read_text() for name in published)
 
 
-def test_all_recipes_pass_the_check() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "stages", "check"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(recipe in done.stdout for recipe in read_recipes(ROOT / "params.yaml"))
-
-
-def checked(folder: Path, content: object) -> str:
-    """What `check` says of another params.yaml."""
-    text = content if isinstance(content, str) else json.dumps(content)
-    (folder / "params.yaml").write_text(text, encoding="latin-1")
-    done = subprocess.run(
+def run_check(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m stages check` on the params.yaml of a folder."""
+    return subprocess.run(
         [sys.executable, "-m", "stages", "check"],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
+
+
+def test_all_recipes_pass_the_check() -> None:
+    done = run_check(ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"8 recipes checked: {', '.join(read_recipes(ROOT / 'params.yaml'))}"
+    ]
+
+
+def checked(folder: Path, content: object) -> str:
+    """What `check` says against another params.yaml."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "params.yaml").write_text(text, encoding="latin-1")
+    done = run_check(folder)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def test_the_check_finds_a_sample_that_does_not_exist(tmp_path: Path) -> None:
+    recipe = read_recipes(ROOT / "params.yaml")["pets_sample"]
+    recipe["download"] = {"url": "sample:pest"}
+    said = checked(tmp_path, {"images": {"a": recipe}, "recipes": {"a": recipe}})
+    assert "recipes.a.download.url: sample 'pest' does not exist; did you mean 'pets'?" in said
+
+
+def test_the_check_mentions_what_is_odd_but_legal(tmp_path: Path) -> None:
+    recipe = read_recipes(ROOT / "params.yaml")["pets_sample"]
+    recipe["threads"], recipe["data"]["presize"] = 1000, 32
+    content = {"images": {"a": recipe}, "recipes": {"a": recipe}}
+    (tmp_path / "params.yaml").write_text(json.dumps(content))
+    said = run_check(tmp_path).stdout
+    assert "recipes.a.threads: 1000 is more than this machine's" in said
+    assert "recipes.a.data.presize: 32 is less than augment.image_side 40" in said
+    assert "1 recipe checked: a" in said
 
 
 def test_the_check_tells_all_mistakes_of_all_kinds(tmp_path: Path) -> None:
@@ -187,13 +210,7 @@ def test_published_recipes_are_recipes_too(tmp_path: Path) -> None:
     }  # fmt: skip
     with (tmp_path / "params.yaml").open("w") as file:
         YAML().dump({"images": images, "ratings": ratings, "recipes": recipes}, file)
-    done = subprocess.run(
-        [sys.executable, "-m", "stages", "check"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_check(tmp_path)
     assert done.returncode == 0, done.stderr
 
 

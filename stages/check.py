@@ -1,0 +1,106 @@
+"""Look for mistakes in all recipes at once: `python -m stages check`."""
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from stages.recipe import (
+    check_auto,
+    check_groups,
+    check_sections,
+    is_of_ratings,
+    parse_sections,
+    read_recipes,
+    shared_sections,
+)
+from thaw.errors import UserError
+from thaw.params.augment import Augment
+from thaw.params.base import params, plural
+from thaw.params.data import Data
+
+STAGES = (
+    "download", "untar", "weights", "split", "pack",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
+    "lr_find", "fit", "evaluate", "interpret",
+)  # fmt: skip
+RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
+VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
+
+
+@params
+class Pixels:
+    """The sections that decide how large images are."""
+
+    data: Data
+    augment: Augment
+
+
+def check() -> None:
+    """Read every section of every recipe as its stages will; print what is odd but legal.
+
+    Raises:
+        UserError: all problems of all recipes.
+    """
+    recipes = read_recipes()
+    problems = check_groups(recipes)
+    for recipe, values in recipes.items():
+        problems += check_recipe(recipe, values)
+    if problems:
+        raise UserError("\n".join(["", *dict.fromkeys(problems)]))
+    for recipe, values in recipes.items():
+        for oddity in oddities(recipe, values):
+            print(oddity)
+    for names in shared_sections(recipes):
+        print(f"{names} are one section: `-S` cannot set it for one alone. Write it out in each.")
+    print(f"{plural(len(recipes), 'recipe')} checked: {', '.join(recipes)}")
+
+
+def check_recipe(recipe: str, values: Mapping[str, Any]) -> list[str]:
+    """List what the stages of one recipe would refuse."""
+    problems = check_sections(recipe, values) + check_auto(recipe, values)
+    for stage in stages_of(values):
+        try:
+            parse_sections(recipe, values, importlib.import_module(f"stages.{stage}").Params)
+        except UserError as error:
+            problems += str(error).splitlines()
+    return problems or check_sample(recipe, values["download"]["url"])
+
+
+def stages_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the stages of a recipe, in the order in which they run."""
+    return RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES
+
+
+def check_sample(recipe: str, url: str) -> list[str]:
+    """Say whether an address names a sample that Thaw cannot draw."""
+    from thaw.samples.archives import file_name
+
+    if not url.startswith("sample:"):
+        return []
+    try:
+        file_name(url.removeprefix("sample:"))
+    except UserError as error:
+        return [f"recipes.{recipe}.download.url: {error}"]
+    return []
+
+
+def oddities(recipe: str, values: Mapping[str, Any]) -> list[str]:
+    """Say what is legal but hardly meant in a recipe without problems."""
+    found = []
+    cores = os.cpu_count() or 1
+    if values["threads"] > cores:
+        found.append(
+            f"recipes.{recipe}.threads: {values['threads']} is more than this machine's {cores} "
+            "cores, which is slow. Results depend on it, so it is yours to change."
+        )
+    if not is_of_ratings(values):
+        pixels = parse_sections(recipe, values, Pixels)
+        side, presize = pixels.augment.image_side, pixels.data.presize
+        shortest = min(side) if isinstance(side, list) else side
+        if presize < shortest:
+            found.append(
+                f"recipes.{recipe}.data.presize: {presize} is less than augment.image_side "
+                f"{side}: images would be enlarged again. Set {shortest} or more."
+            )
+    return found
