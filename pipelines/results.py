@@ -2,12 +2,13 @@
 
 import json
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from stages.paths import Paths
-from stages.recipe import read_recipes
+from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
 from thaw.errors import UserError
 
@@ -20,15 +21,15 @@ HEADLINES = {
 }
 
 
-def result_rows() -> list[tuple[str, str, str, str]]:
+def result_rows(root: Path = Path()) -> list[tuple[str, str, str, str]]:
     """Return recipe, metric, value and seconds of each recipe that has been evaluated.
 
     Seconds are the sum over the stages whose timing belongs to the present outputs; stages
     restored from DVC's cache took none here.
     """
     rows = []
-    for recipe in read_recipes():
-        metrics_file = Paths(recipe).result("evaluate", "metrics.json")
+    for recipe in read_recipes(root / PARAMS_FILE):
+        metrics_file = root / Paths(recipe).result("evaluate", "metrics.json")
         if not metrics_file.exists():
             rows.append((recipe, "", "not run yet: dvc repro", ""))
             continue
@@ -37,7 +38,7 @@ def result_rows() -> list[tuple[str, str, str, str]]:
         value = f"{metrics[f'valid/{key}']:.3f}"
         if f"valid/{key}_se" in metrics:
             value += f" ± {metrics[f'valid/{key}_se']:.3f}"
-        rows.append((recipe, HEADLINES[key], value, f"{stage_seconds(recipe):.0f}"))
+        rows.append((recipe, HEADLINES[key], value, f"{stage_seconds(recipe, root):.0f}"))
     return rows
 
 

@@ -13,14 +13,15 @@ from stages.check import STAGES, check
 from stages.paths import Paths
 from stages.recipe import read_params
 from stages.timing import write_timing
-from thaw.errors import UserError
+from thaw.errors import PassingError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a stage, or check all recipes; return the exit code.
 
     Returns:
-        0; 1 after a message about something that the user can mend; 130 when interrupted.
+        0; 1 after a message about something that the user can mend, 75 where another try may
+        help; 130 when interrupted.
     """
     parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
     parser.add_argument(
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             run(chosen.stage, chosen.recipe)
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return 1
+        return os.EX_TEMPFAIL if isinstance(error, PassingError) else 1
     except FileNotFoundError as error:
         missing = str(error.filename)
         if not missing.startswith(("data/", "models/", "results/")):

@@ -75,6 +75,11 @@ class Paths:
         """The final model's outputs on every held-out item."""
         return Path("results", self.recipe, "predictions.parquet")
 
+    @property
+    def run(self) -> Path:
+        """The key of the recorded run that the present results belong to."""
+        return Path("models", self.recipe, "run.json")
+
     def result(self, stage: str, name: str) -> Path:
         """A file `name` in the results folder of `stage`."""
         return Path("results", self.recipe, stage, name)

@@ -152,10 +152,22 @@ def fit_ratings(
     last = history.epochs[-1] if history.epochs else validate(network, batches, setting)
     write_fit_metrics(last, [lr], batches.items, paths, stage, groups=["all"])
     write_predictions(training, batches)
-    write_json(paths.model_json, {"model": asdict(training.params.model)} | read_json(paths.vocab))
+    write_model_json(training)
     save_weights(paths.model, network)
     checkpoint.delete()
     return {"fit_seconds": round(seconds, 3)}
+
+
+def write_model_json(training: RatingsTraining) -> None:
+    """Write all that is needed to build and feed the final model, to lie beside its weights."""
+    description = {
+        "task": "ratings",
+        "model": asdict(training.params.model),
+        "device": training.device.type,
+        "precision": training.precision,
+    }
+    paths = training.paths
+    write_json(paths.model_json, description | read_json(paths.vocab))
 
 
 def measure(outputs: Tensor, targets: Tensor) -> dict[str, float]:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from stages.paths import Paths
-from stages.recipe import read_recipes
+from stages.recipe import PARAMS_FILE, read_recipes
 from thaw.files import file_sha256, read_json, write_json
 
 NAME = "timing.json"
@@ -31,22 +31,27 @@ def write_timing(stage: str, recipe: str, seconds: float, rates: dict[str, float
     write_json(path, {"key": key, "seconds": round(seconds, 3)} | rates)
 
 
-def stage_seconds(recipe: str) -> float:
+def stage_seconds(recipe: str, root: Path = Path()) -> float:
     """Add up the durations of a recipe's stages, as far as they belong to the present results."""
     total = 0.0
-    for path in sorted(Path("results", recipe).glob(f"*/{NAME}")):
-        timing = read_json(path)
-        if timing["key"] == timing_key(path.parent.name, recipe):
-            total += timing["seconds"]
+    for path in sorted((root / "results" / recipe).glob(f"*/{NAME}")):
+        if timing_is_current(path.parent.name, recipe, root):
+            total += read_json(path)["seconds"]
     return total
 
 
-def timing_key(stage: str, recipe: str) -> str:
+def timing_is_current(stage: str, recipe: str, root: Path = Path()) -> bool:
+    """Say whether a stage's timing belongs to its present parameters and results."""
+    timing = read_json(root / Paths(recipe).result(stage, NAME))
+    return bool(timing["key"] == timing_key(stage, recipe, root))
+
+
+def timing_key(stage: str, recipe: str, root: Path = Path()) -> str:
     """Hash the sections that the stage reads and its other results."""
     sections = {field.name for field in fields(importlib.import_module(f"stages.{stage}").Params)}
-    values = {k: v for k, v in read_recipes()[recipe].items() if k in sections}
+    values = {k: v for k, v in read_recipes(root / PARAMS_FILE)[recipe].items() if k in sections}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for file in sorted(Path("results", recipe, stage).glob("*")):
+    for file in sorted((root / "results" / recipe / stage).glob("*")):
         if file.name != NAME and file.is_file():
             digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()[:32]

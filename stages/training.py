@@ -364,6 +364,8 @@ def write_model(training: Training) -> None:
         "resize": params.augment.resize,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
+        "device": training.device.type,
+        "precision": training.precision,
     }
     write_json(training.paths.model_json, description)
     save_weights(training.paths.model, training.network)

@@ -2,16 +2,33 @@
 
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project import ROOT, Project
+from project import ROOT, Project, environment
 
 
 @pytest.fixture(scope="session")
-def new_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them: making one takes seconds."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return file
+
+
+@pytest.fixture(scope="session")
+def new_project(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
+) -> Callable[[], Project]:
     """Make fresh copies of what git tracks here (and would track), as clones with a commit."""
 
     def make() -> Project:
@@ -29,6 +46,7 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Projec
                 shutil.copyfile(ROOT / name, folder / name)
         project = Project(folder)
         (folder / "dvc.lock").unlink(missing_ok=True)
+        shutil.copyfile(empty_store, folder / "mlflow.db")
         project.run("git", "init", "-q")
         project.commit("Begin")
         return project

@@ -24,7 +24,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tqdm import tqdm
 
-from thaw.errors import UserError
+from thaw.errors import PassingError, UserError
 from thaw.files import file_sha256, read_json, remove, replacing, require_free_space, write_json
 from thaw.params.download import Download, file_name, scheme, shown
 from thaw.unpack import HEAD, archive_kind
@@ -261,7 +261,8 @@ class _Transfer:
         """Fetch until the partial is whole.
 
         Raises:
-            UserError: another try would not help, or too many failed.
+            UserError: another try would not help.
+            PassingError: too many failed.
         """
         retrying = Retrying(
             retry=retry_if_exception_type(_BrokenError),
@@ -279,11 +280,12 @@ class _Transfer:
             try:
                 retrying(self._attempt, client)
             except _BrokenError as broken:
-                self._refuse(
-                    f"gave up after {self.failures} tries in a row: {broken}. "
-                    f"{_megabytes(self._have())} are kept, and the next run goes on from there. "
-                    f"Without a network, put {self.name} into a folder and set THAW_MIRROR to it"
-                )
+                raise PassingError(
+                    f"{self.named_by}: {shown(self.url)}: gave up after {self.failures} tries in "
+                    f"a row: {broken}. {_megabytes(self._have())} are kept, and the next run goes "
+                    f"on from there. Without a network, put {self.name} into a folder and set "
+                    "THAW_MIRROR to it."
+                ) from None
 
     def _attempt(self, client: httpx.Client) -> None:
         try:

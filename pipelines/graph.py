@@ -1,0 +1,159 @@
+"""The pipeline's graph: what DVC makes of dvc.yaml, as plain data.
+
+dvc.yaml is the only place that says which stage needs which; nothing here adds to it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from stages.recipe import read_recipes
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+RECORD = "record"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one recipe.
+
+    Attributes:
+        address: DVC's name of it, such as ``fit_frozen@pets_sample``.
+        command: what DVC runs.
+        needs: addresses of the stages whose outputs it reads.
+        params: the values that it reads from params.yaml, by key path.
+        leaves: files that it reads and no stage makes: code, above all.
+        outs: its outputs, with their MD5 in dvc.lock, None before they are made.
+        meta: dvc.yaml's ``meta:`` (``retries``, ``gpu``, ``timeout``).
+    """
+
+    address: str
+    command: str
+    needs: frozenset[str]
+    params: Mapping[str, Any]
+    leaves: tuple[str, ...]
+    outs: Mapping[str, str | None]
+    meta: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The stage without its recipe: ``fit_frozen``."""
+        return self.address.partition("@")[0]
+
+    @property
+    def recipe(self) -> str:
+        """The recipe: ``pets_sample``."""
+        return self.address.partition("@")[2]
+
+
+Graph = dict[str, Stage]
+
+
+class Pipeline:
+    """dvc.yaml of a project folder, opened once.
+
+    Attributes:
+        graph: every stage by its address, each after those that it needs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        from dvc.repo import Repo
+
+        self.root = root
+        # Waits, as `dvc --wait-for-lock` does, where another process holds the lock for a moment.
+        self._repo = Repo(str(root), _wait_for_lock=True)
+        found = self._repo.index.graph
+        recipes = read_recipes(root / "params.yaml")
+        made = {Path(out.fs_path) for stage in found for out in stage.outs}
+        holders = {parent for out in made for parent in out.parents}
+        order = list(nx.dfs_postorder_nodes(found))
+        self._stages: dict[str, PipelineStage] = {stage.addressing: stage for stage in order}
+        self.graph: Graph = {
+            address: _plain(stage, found, recipes, _leaves(stage, made, holders))
+            for address, stage in self._stages.items()
+        }
+
+    def changed(self, graph: Graph, forced: Iterable[str] = ()) -> set[str]:
+        """Return those stages of a part of the graph that DVC may not skip.
+
+        A stage after a changed one may turn out to be unchanged once that one has run.
+        """
+        stale = set(forced)
+        with self._repo.lock:
+            for address, stage in graph.items():
+                if stale & stage.needs or self._is_changed(address):
+                    stale.add(address)
+        return stale
+
+    def _is_changed(self, address: str) -> bool:
+        """Ask DVC; a stage whose files another process is working on has changed."""
+        from dvc.lock import LockError
+
+        try:
+            return bool(self._stages[address].changed())
+        except LockError:
+            return True
+
+    def close(self) -> None:
+        """Let go of DVC's files."""
+        self._repo.close()
+
+
+def with_ancestors(graph: Graph, addresses: Iterable[str]) -> Graph:
+    """Return the part of a graph that is needed for some stages, in the same order."""
+    wanted = set(addresses)
+    for address in reversed(graph):
+        if address in wanted:
+            wanted |= graph[address].needs
+    return {address: stage for address, stage in graph.items() if address in wanted}
+
+
+def of_recipes(graph: Graph, recipes: Iterable[str]) -> Graph:
+    """Return the stages of some recipes and all that these need, other recipes' included."""
+    chosen = set(recipes)
+    return with_ancestors(graph, (a for a, stage in graph.items() if stage.recipe in chosen))
+
+
+def _plain(
+    stage: "PipelineStage",
+    graph: "nx.DiGraph",
+    recipes: Mapping[str, Mapping[str, Any]],
+    leaves: list[str],
+) -> Stage:
+    params = [key for dep in stage.deps for key in getattr(dep, "params", None) or []]
+    return Stage(
+        address=stage.addressing,
+        command=stage.cmd,
+        needs=frozenset(other.addressing for other in graph.successors(stage)),
+        params={key: _value(recipes, key) for key in sorted(params)},
+        leaves=tuple(leaves),
+        outs={
+            str(Path(out.fs_path).relative_to(stage.repo.root_dir)): (
+                out.hash_info.value if out.hash_info else None
+            )
+            for out in stage.outs
+        },
+        meta=dict(stage.meta or {}),
+    )
+
+
+def _leaves(stage: "PipelineStage", made: set[Path], holders: set[Path]) -> list[str]:
+    """List what a stage reads that is no output, in no output, and holds none."""
+    read = [Path(dep.fs_path) for dep in stage.deps if not hasattr(dep, "params")]
+    root = Path(stage.repo.root_dir)
+    return sorted(
+        str(path.relative_to(root))
+        for path in read
+        if path not in holders and not made & {path, *path.parents}
+    )
+
+
+def _value(recipes: Mapping[str, Mapping[str, Any]], key: str) -> Any:
+    """Look up ``recipes.pets.fit_frozen``, or the whole of ``recipes.pets``."""
+    _, recipe, *section = key.split(".", 2)
+    return recipes[recipe].get(section[0]) if section else recipes[recipe]

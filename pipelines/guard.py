@@ -1,0 +1,60 @@
+"""Run a command that must not outlive the one who asked for it: `python guard.py COMMAND...`.
+
+Whoever starts the guard holds the other end of its standard input. Once that closes, on purpose
+or because its holder was killed (`kill -9` too), the guard ends the command's whole process group.
+It needs nothing but Python's own library, so that it starts in milliseconds.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+PATIENCE = 5.0  # seconds between asking and killing
+
+
+def main(command: list[str]) -> int:
+    """Run the command in a process group of its own.
+
+    Returns:
+        Its exit code; 128 and the signal's number if a signal ended it, as a shell says it.
+    """
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        end(child)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    threading.Thread(target=end_with_input, args=[child], daemon=True).start()
+    code = child.wait()
+    signal_group(child, signal.SIGKILL)  # whatever the command left behind
+    return code if code >= 0 else 128 - code
+
+
+def end_with_input(child: subprocess.Popen[bytes]) -> None:
+    """Wait until nobody holds the other end of standard input, then end the command."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    end(child)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Ask the process group to end; kill it if it does not."""
+    signal_group(child, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(PATIENCE)
+    signal_group(child, signal.SIGKILL)
+
+
+def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to all processes of the command that are left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

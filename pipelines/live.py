@@ -1,0 +1,169 @@
+"""What a flow tells MLflow while it runs: histories as they grow, and how a run ended.
+
+Sending happens in a thread of its own, so that a store that is slow or down holds up nothing.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipelines.graph import Graph
+from pipelines.places import runs_folder
+from pipelines.record import describe
+from pipelines.run_key import run_key
+from pipelines.runs import RunFolder, Status, run_folders
+
+ALIVE = "alive.lock"
+SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
+
+
+class Sender:
+    """Sends run folders, one after the other, in a thread.
+
+    Args:
+        uri: the store's.
+        root: the project.
+        on_trouble: gets the store's first failure in a row, as text.
+    """
+
+    def __init__(self, uri: str, root: Path, on_trouble: Callable[[str], None]) -> None:
+        self.uri, self._root, self._on_trouble = uri, root, on_trouble
+        self._changed: queue.Queue[RunFolder | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._unsent: dict[str, RunFolder] = {}
+
+    def send(self, folder: RunFolder) -> None:
+        """Send a run soon; no store is opened before the first."""
+        self._changed.put(folder)
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def close(self, patience: float) -> list[str]:
+        """Give the thread some seconds for what is left; return the keys it did not get through."""
+        if self._thread.is_alive():
+            self._changed.put(None)
+            self._thread.join(patience)
+        return sorted(self._unsent)
+
+    def _work(self) -> None:
+        from pipelines.store import Store, StoreError
+
+        store: Store | None = None
+        failed = 0.0
+        last = False
+        while not last or (self._unsent and not failed):
+            last = self._collect(last) or last
+            if failed and not last and time.monotonic() - failed < SECONDS_BETWEEN_TRIES:
+                continue
+            try:
+                store = store or Store(self.uri, self._root)
+                for key, folder in list(self._unsent.items()):
+                    store.send(folder)
+                    del self._unsent[key]
+                failed = 0.0
+            except StoreError as error:
+                if not failed:
+                    self._on_trouble(str(error))
+                failed, store = time.monotonic(), None
+
+    def _collect(self, last: bool) -> bool:
+        """Wait for the next change, take all that came since; say whether it was the end."""
+        end = False
+        try:
+            change = self._changed.get(timeout=0.01 if last else 1.0)
+            while True:
+                if change is None:
+                    end = True
+                else:
+                    self._unsent[change.path.name] = change
+                change = self._changed.get_nowait()
+        except queue.Empty:
+            return end
+
+
+class LiveRun:
+    """The run of one recipe while a flow works on it.
+
+    Args:
+        root: where the flow works, the project or a workspace.
+        graph: of the pipeline.
+        recipe: the recipe.
+        sender: sends what changes.
+    """
+
+    def __init__(self, root: Path, graph: Graph, recipe: str, sender: Sender) -> None:
+        self.recipe, self._root, self._sender = recipe, root, sender
+        self.folder = RunFolder(runs_folder(root) / run_key(root, graph, recipe))
+        self._alive: FileLock | None = None
+        self._seen: dict[Path, int] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether MLflow has been, or will be, told of it."""
+        return self._alive is not None
+
+    def follow(self, stage: str, since_ns: int) -> bool:
+        """Send a fit's histories if they have grown.
+
+        Args:
+            stage: the stage that runs.
+            since_ns: when it began. Older files are those of the fit before.
+
+        Returns:
+            Whether they have grown.
+        """
+        folder = Path("results", self.recipe, stage)
+        grown = []
+        for file in (folder / "history.csv", folder / "batches.csv"):
+            try:
+                changed = (self._root / file).stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            if changed >= since_ns and changed != self._seen.get(file):
+                self._seen[file] = changed
+                grown.append(file)
+        if grown:
+            self.folder.copy(grown, self._root)
+            self.set_status("RUNNING")
+        return bool(grown)
+
+    def set_status(self, status: Status, **tags: str) -> None:
+        """Note how the run stands and send it."""
+        if self._alive is None:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            self._alive = FileLock(self.folder.path / ALIVE)
+            self._alive.acquire()
+        run = describe(self._root, self.recipe, self.folder.path.name)
+        run.status = status
+        run.tags |= tags
+        self.folder.write(run)
+        self._sender.send(self.folder)
+
+    def end(self) -> None:
+        """Finish a run whose results turned out to be recorded already; let go of it."""
+        if self._alive is None:
+            return
+        if self.folder.read().status == "RUNNING":
+            self.set_status("FINISHED")
+        self._alive.release()
+
+
+def mark_killed(root: Path) -> list[RunFolder]:
+    """Find runs that their flow left behind when it was killed, and mark them so."""
+    left = []
+    for folder in run_folders(runs_folder(root)):
+        run = folder.read()
+        if run.status != "RUNNING":
+            continue
+        try:
+            with FileLock(folder.path / ALIVE, timeout=0):
+                run.status = "KILLED"
+                folder.write(run)
+                left.append(folder)
+        except Timeout:
+            continue  # another flow is at it
+    return left

@@ -1,0 +1,61 @@
+"""Add a published recipe to those that run: one line in params.yaml."""
+
+import re
+from pathlib import Path
+
+from stages.recipe import is_of_ratings, read_group, read_recipes
+from thaw.errors import UserError
+from thaw.files import replacing
+from thaw.params.base import did_you_mean
+
+
+def add_published(file: Path, wanted: list[str]) -> list[str]:
+    """Add recipes that are published but not yet run, with everything else left as it is.
+
+    Args:
+        file: params.yaml.
+        wanted: names of recipes.
+
+    Returns:
+        The lines that were added.
+
+    Raises:
+        UserError: there is no such recipe anywhere, or no place to add it to.
+    """
+    there = read_recipes(file)
+    published = read_group(file, "published")
+    added = []
+    for recipe in wanted:
+        if recipe in there:
+            continue
+        if recipe not in published:
+            known = list(dict.fromkeys([*there, *published]))
+            raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, known)}")
+        group = "ratings" if is_of_ratings(published[recipe]) else "images"
+        added.append(_add_line(file, group, recipe))
+    return added
+
+
+def _add_line(file: Path, group: str, recipe: str) -> str:
+    """Write ``recipe: *recipe`` after the last entry of a group."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    starts = [n for n, line in enumerate(lines) if re.match(rf"{group}:( *&\S+)? *(#.*)?$", line)]
+    if len(starts) != 1 or not _is_anchored(lines, recipe):
+        raise UserError(
+            f"{file.name}: cannot add {recipe} by itself. Write `{recipe}: *{recipe}` under "
+            f"'{group}:' (with `&{recipe}` at its place under 'published:')."
+        )
+    end = starts[0] + 1
+    for number in range(end, len(lines)):
+        if re.match(r"[^\s#]", lines[number]):
+            break
+        if lines[number].strip() and not lines[number].lstrip().startswith("#"):
+            end = number + 1
+    line = f"  {recipe}: *{recipe}\n"
+    with replacing(file) as part:
+        part.write_text("".join([*lines[:end], "\n", line, *lines[end:]]), encoding="utf-8")
+    return line.strip()
+
+
+def _is_anchored(lines: list[str], name: str) -> bool:
+    return any(re.match(rf"  {re.escape(name)}: *&{re.escape(name)}\b", line) for line in lines)

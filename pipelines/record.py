@@ -1,0 +1,155 @@
+"""Record runs in MLflow: `python -m pipelines.record pets_sample`, or all that it lacks.
+
+With a recipe it is the pipeline's last stage: it copies the results to ``.thaw/runs/<key>/`` and
+sends them. Without one it sends every recorded run that the store lacks, after the store was down
+or was deleted.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.graph import Pipeline
+from pipelines.places import project_root, runs_folder, tracking_uri
+from pipelines.run_key import run_key
+from pipelines.runs import Run, RunFolder, flatten, result_files, run_folders
+from stages.paths import Paths
+from stages.recipe import read_recipes
+from thaw.errors import UserError
+from thaw.files import read_json, write_json
+
+FLOW_RUN = "THAW_FLOW_RUN_ID"
+
+
+def record(pipeline: Pipeline, recipe: str) -> RunFolder:
+    """Copy a finished recipe's results into the folder of its run."""
+    key = run_key(pipeline.root, pipeline.graph, recipe)
+    folder = RunFolder(runs_folder(pipeline.root) / key)
+    folder.copy(result_files(recipe), pipeline.root)
+    run = describe(pipeline.root, recipe, key)
+    run.status = "FINISHED"
+    run.tags |= data_tags(pipeline, recipe) | model_tags(recipe)
+    folder.write(run)
+    return folder
+
+
+def describe(root: Path, recipe: str, key: str) -> Run:
+    """Say what is known of a run before it starts."""
+    params = flatten(read_recipes(root / "params.yaml")[recipe])
+    flow = {"prefect.flow_run_id": os.environ[FLOW_RUN]} if os.environ.get(FLOW_RUN) else {}
+    return Run(key, recipe, "RUNNING", params, git_tags(project_root(root)) | flow)
+
+
+def git_tags(root: Path) -> dict[str, str]:
+    """Return the commit and whether tracked files differ from it; nothing outside of git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    if not commit:
+        return {}
+    # dvc.lock is what a run writes, so it says nothing of what the run was made from.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return {"mlflow.source.git.commit": commit, "thaw.git_dirty": str(bool(changed)).lower()}
+
+
+def data_tags(pipeline: Pipeline, recipe: str) -> dict[str, str]:
+    """Return the MD5 that DVC knows of the data that was trained on."""
+    paths = Paths(recipe)
+    made = {out: md5 for stage in pipeline.graph.values() for out, md5 in stage.outs.items()}
+    wanted = {"items": paths.items, "packed": paths.packed}
+    return {f"thaw.data.{name}": md5 for name, p in wanted.items() if (md5 := made.get(str(p)))}
+
+
+def model_tags(recipe: str) -> dict[str, str]:
+    """Return what the model was trained on and in."""
+    model = read_json(Paths(recipe).model_json)
+    return {f"thaw.{name}": model[name] for name in ("device", "precision")}
+
+
+def record_finished(root: Path) -> None:
+    """Record the recipes whose present results were recorded before but whose copy is gone."""
+    noted = {recipe: Paths(recipe).run for recipe in read_recipes() if Paths(recipe).run.exists()}
+    lost = {
+        recipe: file
+        for recipe, file in noted.items()
+        if not (runs_folder(root) / read_json(file)["key"] / "run.json").exists()
+    }
+    if not lost:
+        return
+    pipeline = Pipeline(root)
+    for recipe, file in lost.items():
+        if run_key(root, pipeline.graph, recipe) == read_json(file)["key"]:
+            record(pipeline, recipe)
+    pipeline.close()
+
+
+def send_lacking(root: Path) -> tuple[int, int]:
+    """Send every ended run that the store lacks.
+
+    Returns:
+        How many were sent, and how many the store has now.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    from pipelines.store import Store
+
+    folders = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
+    store = Store(tracking_uri(root), root)
+    lacking = [folder for folder in folders if not store.has(folder)]
+    for folder in lacking:
+        store.send(folder)
+    return len(lacking), len(folders)
+
+
+def record_recipe(root: Path, recipe: str) -> None:
+    """Record one recipe and send it; a store that fails is told of, and is no failure."""
+    from pipelines.store import Store, StoreError
+
+    if recipe not in read_recipes():
+        raise UserError(f"params.yaml: recipes.{recipe} does not exist.")
+    pipeline = Pipeline(root)
+    folder = record(pipeline, recipe)
+    pipeline.close()
+    write_json(Paths(recipe).run, {"key": folder.path.name})
+    uri = tracking_uri(root)
+    try:
+        Store(uri, root).send(folder)
+    except StoreError as error:
+        print(f"{error}. The run is kept; `python -m pipelines.record` sends it.")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record; return the exit code: 1 if something must be mended, or nothing could be sent."""
+    from pipelines.store import StoreError
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.record", description=__doc__)
+    parser.add_argument("recipe", nargs="?", help="a finished recipe; none: send what is lacking")
+    recipe = parser.parse_args(arguments).recipe
+    root = Path.cwd()
+    try:
+        if recipe:
+            record_recipe(root, recipe)
+        else:
+            record_finished(root)
+            sent, there = send_lacking(root)
+            print(f"{sent} of {there} recorded runs sent to {tracking_uri(root)}.")
+    except FileNotFoundError as error:
+        print(f"{error.filename} is missing. First: dvc repro", file=sys.stderr)
+        return 1
+    except (UserError, StoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    from pipelines.environment import set_defaults
+
+    set_defaults()
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Run one stage through DVC in a process group of its own, and say what became of it."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pipelines import guard
+from thaw.errors import UserError
+
+LOGS = Path(".thaw", "logs")
+TAIL = 20  # lines of a log in a message
+OUTCOMES = {
+    "Running stage": "Ran",
+    "is cached - skipping run": "Restored",
+    "didn't change, skipping": "Unchanged",
+}
+# Exit codes after which another try can help: EX_TEMPFAIL, killed, terminated.
+PASSING = (75, -9, -15, 137, 143)
+SECONDS_BETWEEN_LOOKS = 0.25
+# What DVC says after every stage, for people who run it by hand.
+ADVICE = (
+    "To track the changes with git", "git add ", "To enable auto staging",
+    "dvc config core.autostage", "Use `dvc push`", "Updating lock file", "Generating lock file",
+)  # fmt: skip
+
+
+class StageFailedError(Exception):
+    """A stage ended badly.
+
+    Attributes:
+        passing: whether another try can help.
+    """
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+class StoppedError(StageFailedError):
+    """The flow ended before the stage did."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address}: stopped with the flow", passing=False)
+
+
+def run_stage(
+    root: Path,
+    address: str,
+    *,
+    force: bool = False,
+    environment: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+    on_line: Callable[[str], None] = print,
+    on_look: Callable[[], None] = lambda: None,
+) -> str:
+    """Let DVC reproduce a single stage; wait for other processes' locks instead of failing.
+
+    Args:
+        root: the project's folder.
+        address: such as ``fit_frozen@pets_sample``.
+        force: run it even if nothing changed.
+        environment: on top of this process's.
+        stop: ends the stage and all its processes when set.
+        on_line: gets each line that the stage prints.
+        on_look: called a few times a second.
+
+    Returns:
+        ``Ran``, ``Restored`` from DVC's cache, or ``Unchanged``.
+
+    Raises:
+        StageFailedError: with the address, the exit code, where the log is and how it ends.
+    """
+    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
+    log = root / LOGS / f"{address}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, *dvc, *(["--force"] if force else [])],
+            cwd=root,
+            env=os.environ | dict(environment or {}) | _for_stages(),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        with log.open(encoding="utf-8", errors="replace") as written:
+            rest = ""
+            while not _ended(process):
+                rest = _forward(rest + written.read(), on_line)
+                on_look()
+                if stop is not None and stop.is_set():
+                    raise StoppedError(address)
+            _forward(rest + written.read() + "\n", on_line)
+            on_look()
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()  # which ends the stage, if it has not
+        process.wait()
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if process.returncode:
+        raise _failure(address, process.returncode, text, log.relative_to(root))
+    return outcome(text)
+
+
+def outcome(text: str) -> str:
+    """Read from DVC's output what it did.
+
+    Raises:
+        UserError: it says nothing of what is known here; another version of DVC might.
+    """
+    for phrase, name in OUTCOMES.items():
+        if phrase in text:
+            return name
+    raise UserError(f"DVC says nothing of what it did with the stage: {text[-500:]}")
+
+
+def _for_stages() -> dict[str, str]:
+    """Let `python` in dvc.yaml be this one, and let lines come as they are printed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {"PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(SECONDS_BETWEEN_LOOKS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _forward(text: str, on_line: Callable[[str], None]) -> str:
+    """Hand on the whole lines; return what is left, a line that is still being written."""
+    *lines, rest = text.split("\n")
+    for line in lines:
+        if line.strip() and not line.strip().startswith(ADVICE):
+            on_line(line.rstrip())
+    return rest
+
+
+def _failure(address: str, code: int, text: str, log: Path) -> StageFailedError:
+    told = re.findall(r"exited with (-?\d+)", text)
+    code = int(told[-1]) if told else code
+    locked = "Unable to acquire lock" in text or "is busy, it is being blocked" in text
+    tail = "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-TAIL:])
+    return StageFailedError(
+        f"{address} failed with exit code {code}. {log} ends:\n{tail}",
+        passing=locked or code in PASSING,
+    )
