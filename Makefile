@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo results test test-fast check lock clean
+.PHONY: help env demo results ui test test-fast check lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ demo: env ## run every sample recipe from archive to error rate, print the resul
 results: env ## print the table of results again
 	@$(BIN)/python -m pipelines.results
 
+ui: env ## open MLflow's UI on the recorded runs; PORT=5001 for another port than 5000
+	@$(BIN)/python -m pipelines.ui --port $(or $(PORT),5000)
+
 test: env ## run all tests (realdata ones where THAW_ARCHIVES or ../shared/archives is)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: env ## run the unit tests alone
 	@$(BIN)/python -m pytest tests/unit

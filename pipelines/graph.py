@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from stages.recipe import read_recipes
+from thaw.files import replacing
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
@@ -29,7 +30,7 @@ class Stage:
         params: the values that it reads from params.yaml, by key path.
         leaves: files that it reads and no stage makes: code, above all.
         outs: its outputs, with their MD5 in dvc.lock, None before they are made.
-        meta: dvc.yaml's ``meta:`` (``retries``, ``gpu``, ``timeout``).
+        meta: dvc.yaml's ``meta:`` (``retries``, ``gpu``).
     """
 
     address: str
@@ -72,7 +73,7 @@ class Pipeline:
         made = {Path(out.fs_path) for stage in found for out in stage.outs}
         holders = {parent for out in made for parent in out.parents}
         order = list(nx.dfs_postorder_nodes(found))
-        self._stages: dict[str, PipelineStage] = {stage.addressing: stage for stage in order}
+        self._stages: dict[str, PipelineStage] = {stage.name: stage for stage in order}
         self.graph: Graph = {
             address: _plain(stage, found, recipes, _leaves(stage, made, holders))
             for address, stage in self._stages.items()
@@ -98,6 +99,26 @@ class Pipeline:
             return bool(self._stages[address].changed())
         except LockError:
             return True
+
+    def sort_lock(self) -> None:
+        """Put dvc.lock into the order of a plain `dvc repro`, whichever stage was through first.
+
+        DVC appends a new stage when it is done; side by side, that would be by chance.
+        """
+        from dvc.utils.serialize import dumps_yaml, load_yaml
+
+        lock = self.root / "dvc.lock"
+        if not lock.exists():
+            return
+        with self._repo.lock:
+            content = load_yaml(lock)
+            there = content["stages"]
+            order = [address for address in self.graph if address in there]
+            order += [address for address in there if address not in self.graph]
+            if list(there) != order:
+                content["stages"] = {address: there[address] for address in order}
+                with replacing(lock) as part:
+                    part.write_text(dumps_yaml(content), encoding="utf-8")
 
     def close(self) -> None:
         """Let go of DVC's files."""
@@ -127,9 +148,9 @@ def _plain(
 ) -> Stage:
     params = [key for dep in stage.deps for key in getattr(dep, "params", None) or []]
     return Stage(
-        address=stage.addressing,
+        address=stage.name,
         command=stage.cmd,
-        needs=frozenset(other.addressing for other in graph.successors(stage)),
+        needs=frozenset(other.name for other in graph.successors(stage)),
         params={key: _value(recipes, key) for key in sorted(params)},
         leaves=tuple(leaves),
         outs={

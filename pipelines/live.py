@@ -106,15 +106,12 @@ class LiveRun:
         """Whether MLflow has been, or will be, told of it."""
         return self._alive is not None
 
-    def follow(self, stage: str, since_ns: int) -> bool:
+    def follow(self, stage: str, since_ns: int) -> None:
         """Send a fit's histories if they have grown.
 
         Args:
             stage: the stage that runs.
             since_ns: when it began. Older files are those of the fit before.
-
-        Returns:
-            Whether they have grown.
         """
         folder = Path("results", self.recipe, stage)
         grown = []
@@ -129,7 +126,6 @@ class LiveRun:
         if grown:
             self.folder.copy(grown, self._root)
             self.set_status("RUNNING")
-        return bool(grown)
 
     def set_status(self, status: Status, **tags: str) -> None:
         """Note how the run stands and send it."""

@@ -1,6 +1,7 @@
 """Where runs are kept and sent: absolute, and the same from a temporary workspace."""
 
 import os
+import re
 from pathlib import Path
 
 WORKSPACES = Path(".thaw", "workspaces")
@@ -28,3 +29,8 @@ def runs_folder(root: Path) -> Path:
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, else a SQLite file in the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root(root)}/mlflow.db"
+
+
+def without_password(text: str) -> str:
+    """Take user and password out of the addresses in a text: they belong in no message or file."""
+    return re.sub(r"://[^/@\s]*@", "://", text)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from pipelines.graph import Pipeline
-from pipelines.places import project_root, runs_folder, tracking_uri
+from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, result_files, run_folders
 from stages.paths import Paths
@@ -138,7 +138,9 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             record_finished(root)
             sent, there = send_lacking(root)
-            print(f"{sent} of {there} recorded runs sent to {tracking_uri(root)}.")
+            print(
+                f"{sent} of {there} recorded runs sent to {without_password(tracking_uri(root))}."
+            )
     except FileNotFoundError as error:
         print(f"{error.filename} is missing. First: dvc repro", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.places import without_password
 from stages.paths import Paths
 from stages.timing import NAME as TIMING
 from stages.timing import timing_is_current
@@ -93,12 +94,12 @@ class RunFolder:
         """Say whether a store was sent the run as it is now. The store may have lost it since."""
         if not (self.path / SENT).exists():
             return False
-        return bool(read_json(self.path / SENT).get(uri) == self.digest())
+        return bool(read_json(self.path / SENT).get(without_password(uri)) == self.digest())
 
     def note_sent(self, uri: str, digest: str) -> None:
         """Note that a store has the run."""
         sent = read_json(self.path / SENT) if (self.path / SENT).exists() else {}
-        write_json(self.path / SENT, sent | {uri: digest})
+        write_json(self.path / SENT, sent | {without_password(uri): digest})
 
 
 def run_folders(folder: Path) -> list[RunFolder]:

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from pipelines.places import project_root
+from pipelines.places import project_root, without_password
 from pipelines.points import Point, points
 from pipelines.runs import Run, RunFolder
 
@@ -171,7 +170,7 @@ def store_errors(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise StoreError(f"MLflow at {_without_password(uri)}: {reason[0]}") from error
+        raise StoreError(without_password(f"MLflow at {uri}: {reason[0]}")) from error
 
 
 def _open(uri: str, project: Path) -> "tuple[MlflowClient, Experiment]":
@@ -190,10 +189,3 @@ def _open(uri: str, project: Path) -> "tuple[MlflowClient, Experiment]":
             made = client.create_experiment(EXPERIMENT, artifact_location=files)
             found = client.get_experiment(made)
         return client, found
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

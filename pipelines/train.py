@@ -130,7 +130,7 @@ class Progress:
     Args:
         root: where the stage runs.
         stage: any stage; those without epochs have nothing to follow.
-        run: of its recipe.
+        run: of its recipe, if the flow records that.
     """
 
     def __init__(self, root: Path, stage: Stage, run: LiveRun | None) -> None:
@@ -138,13 +138,23 @@ class Progress:
         plan = stage.params.get(f"recipes.{stage.recipe}.{stage.name}")
         self._epochs = int(plan.get("epochs") or 0) if isinstance(plan, Mapping) else 0
         self._since = time.time_ns()
+        self._shown = 0
         self._artifact: Any = None
 
     def look(self) -> None:
         """Tell of the epochs that have ended since the last look."""
-        if self._epochs and self._run and self._run.follow(self._stage.name, self._since):
-            history = self._root / "results" / self._stage.recipe / self._stage.name / "history.csv"
-            self._show(history.read_text(encoding="utf-8").splitlines())
+        if not self._epochs:
+            return
+        if self._run:
+            self._run.follow(self._stage.name, self._since)
+        file = self._root / Paths(self._stage.recipe).result(self._stage.name, "history.csv")
+        try:
+            changed = file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed >= self._since and changed != self._shown:
+            self._shown = changed
+            self._show(file.read_text(encoding="utf-8").splitlines())
 
     def _show(self, history: list[str]) -> None:
         done = len(history) - 1
@@ -239,7 +249,6 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     graph = of_recipes(pipeline.graph, chosen) if chosen else pipeline.graph
     forced = {address for address in graph if refresh and is_unpinned_download(graph[address])}
     stale = pipeline.changed(graph, forced)
-    pipeline.close()
 
     sender = Sender(tracking_uri(root), root, get_run_logger().warning)
     for folder in lacking(root, sender.uri):
@@ -247,7 +256,12 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     slots = Slots(jobs or max(2, cores()), cores(), gpus())
     environment = {FLOW_RUN: str(flow_run.id), "MLFLOW_TRACKING_URI": sender.uri}
     session = Session(root, graph, stale, forced, slots, sender, environment)
-    states = run_all(session)
+    try:
+        states = run_all(session)
+    finally:
+        if stale:
+            pipeline.sort_lock()
+        pipeline.close()
 
     if unsent := sender.close(SECONDS_FOR_STORE):
         get_run_logger().warning(

@@ -78,7 +78,7 @@ def _share_cache(root: Path, folder: Path) -> None:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        cache = repo.cache.local.path
+        cache = repo.cache.local_cache_dir
     with Config(str(folder / ".dvc"), validate=False).edit("local") as local:
         local["cache"] = {"dir": cache}
         local["core"] = {"no_scm": True}

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+FITS = ("fit_frozen", "fit_unfrozen")
 
 
 def environment() -> dict[str, str]:
@@ -77,6 +78,12 @@ def tiny_recipe(archive: Path) -> dict:
         "fit_unfrozen": {"epochs": 3, "lr": [1e-4, 1e-3], "batch_size": 8},
         "threshold": {},
     }
+
+
+def quick_recipe(archive: Path) -> dict:
+    """The tiny recipe without LR tests and with two epochs a phase."""
+    fits = {phase: {"epochs": 2, "lr": 1e-3, "batch_size": 8} for phase in FITS}
+    return tiny_recipe(archive) | {"lr_frozen": {"steps": 0}, "lr_unfrozen": {"steps": 0}} | fits
 
 
 def archives_folder() -> Path | None:

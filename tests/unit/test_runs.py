@@ -1,0 +1,217 @@
+"""Run keys, the points of a run's curves, places, published recipes, slots."""
+
+import difflib
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+from pipelines.graph import Stage, of_recipes, with_ancestors
+from pipelines.places import project_root, tracking_uri
+from pipelines.points import Point, points
+from pipelines.published import add_published
+from pipelines.run_key import run_key
+from pipelines.runs import Run, RunFolder, flatten
+from pipelines.slots import Slots
+from pipelines.stage_process import outcome
+from pipelines.train import FailedError, summary
+from stages.recipe import read_recipes
+from thaw.errors import UserError
+
+
+def make_stage(address: str, needs: tuple[str, ...] = (), **values) -> Stage:
+    recipe = address.partition("@")[2]
+    params = {f"recipes.{recipe}.{k}": v for k, v in values.pop("params", {}).items()}
+    return Stage(
+        address=address,
+        command=f"python -m stages {address}",
+        needs=frozenset(needs),
+        params=params,
+        leaves=values.pop("leaves", ()),
+        outs={},
+        meta=values.pop("meta", {}),
+    )
+
+
+@pytest.fixture
+def graph() -> dict[str, Stage]:
+    stages = [
+        make_stage("fit@a", params={"epochs": 3}, leaves=("code.py",)),
+        make_stage("fit@b", needs=("fit@a",), params={"epochs": 5}),
+        make_stage("evaluate@b", needs=("fit@b",)),
+        make_stage("record@a", needs=("fit@a",)),
+        make_stage("record@b", needs=("evaluate@b",)),
+    ]
+    return {stage.address: stage for stage in stages}
+
+
+def test_a_recipe_comes_with_the_recipes_that_it_needs(graph) -> None:
+    assert list(of_recipes(graph, ["a"])) == ["fit@a", "record@a"]
+    assert list(of_recipes(graph, ["b"])) == ["fit@a", "fit@b", "evaluate@b", "record@b"]
+    assert list(with_ancestors(graph, ["fit@b"])) == ["fit@a", "fit@b"]
+
+
+def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text("1")
+    first = {recipe: run_key(tmp_path, graph, recipe) for recipe in "ab"}
+    assert first["a"] != first["b"]
+
+    changed = graph | {"fit@b": make_stage("fit@b", needs=("fit@a",), params={"epochs": 6})}
+    assert run_key(tmp_path, changed, "a") == first["a"]
+    assert run_key(tmp_path, changed, "b") != first["b"]
+    assert run_key(tmp_path, graph, "b") == first["b"]  # 5, 6, 5 are two runs
+
+    recorder = graph | {"record@b": replace(graph["record@b"], command="another")}
+    assert run_key(tmp_path, recorder, "b") == first["b"]
+
+    (tmp_path / "code.py").write_text("22")  # the code of a recipe that b builds on
+    assert run_key(tmp_path, graph, "b") != first["b"]
+
+
+def test_points_are_read_from_every_history(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        file = tmp_path / "results" / "pets" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    write("fit_frozen/history.csv", "epoch,train_loss,roc\n0,0.5,\n1,0.25,0.75\n")
+    write("fit_frozen/batches.csv", "step,loss,lr\n0,2.0,1e-3\n")
+    write("lr_frozen/curve.csv", "lr,smoothed\n1e-07,3.5\n2e-07,3.25\n")
+    write("fit_frozen/timing.json", json.dumps({"key": "x", "seconds": 3.5, "rate": 9.0}))
+    write("pack/metrics.json", json.dumps({"images": 12}))
+    write("evaluate/metrics.json", json.dumps({"valid/error_rate": 0.25}))
+    write("evaluate/per_class.csv", "class,recall\ncat,0.5\n")
+    assert sorted(points(tmp_path)) == [
+        Point("fit_frozen/batch/loss", 0, 2.0),
+        Point("fit_frozen/batch/lr", 0, 1e-3),
+        Point("fit_frozen/roc", 1, 0.75),
+        Point("fit_frozen/train_loss", 0, 0.5),
+        Point("fit_frozen/train_loss", 1, 0.25),
+        Point("lr_frozen/lr", 0, 1e-7),
+        Point("lr_frozen/lr", 1, 2e-7),
+        Point("lr_frozen/smoothed", 0, 3.5),
+        Point("lr_frozen/smoothed", 1, 3.25),
+        Point("pack/images", 0, 12.0),
+        Point("seconds/fit_frozen", 0, 3.5),
+        Point("valid/error_rate", 0, 0.25),
+    ]
+
+
+def test_parameters_are_flattened_to_text() -> None:
+    nested = {"seed": 1, "model": {"arch": "resnet18", "y_range": [-1.0, 1.0], "range": None}}
+    assert flatten(nested) == {
+        "seed": "1", "model.arch": "resnet18", "model.y_range": "[-1.0, 1.0]",
+        "model.range": "null",
+    }  # fmt: skip
+
+
+def test_a_run_folder_says_what_it_holds_and_who_has_it(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "history.csv").write_text("epoch\n")
+    folder = RunFolder(tmp_path / "runs" / "key")
+    folder.copy([Path("results/history.csv")], tmp_path)
+    folder.write(Run("key", "pets", "RUNNING", {"seed": "1"}, {"commit": "c", "flow": "f"}))
+    folder.write(Run("key", "pets", "FINISHED", {"seed": "1"}, {"commit": "d"}))
+    assert folder.read().tags == {"commit": "d", "flow": "f"}
+    assert folder.files() == [Path("results/history.csv")]
+    assert not folder.sent_to("sqlite:///x")
+    folder.note_sent("sqlite:///x", folder.digest())
+    folder.note_sent("http://user:secret@host:5000", "other")
+    assert "secret" not in (folder.path / "sent.json").read_text()
+    assert folder.sent_to("sqlite:///x")
+    assert not folder.sent_to("http://other")
+    (tmp_path / "results" / "history.csv").write_text("epoch\n0\n")
+    folder.copy([Path("results/history.csv")], tmp_path)
+    assert not folder.sent_to("sqlite:///x")
+
+
+@pytest.mark.parametrize("inside", ["", ".dvc/tmp/exps/tmp1", ".thaw/workspaces/0a1b"])
+def test_runs_belong_to_the_project_from_wherever_they_are_made(
+    tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert project_root(tmp_path / inside) == tmp_path
+    assert tracking_uri(tmp_path / inside) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert tracking_uri(tmp_path / inside) == "http://127.0.0.1:1"
+
+
+def test_a_published_recipe_is_added_by_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    file.write_text(before)
+    added = add_published(file, ["pets_sample", "pets", "movielens"])
+    assert added == ["pets: *pets", "movielens: *movielens"]
+    changes = [
+        line
+        for line in difflib.ndiff(before.splitlines(), file.read_text().splitlines())
+        if not line.startswith("  ")
+    ]
+    assert [line for line in changes if line.strip() != "+"] == [f"+   {line}" for line in added]
+    recipes, old = read_recipes(file), read_recipes(ROOT / "params.yaml")
+    assert set(recipes) == {*old, "pets", "movielens"}
+    assert recipes["pets"]["model"]["arch"] == "resnet34"
+    assert {name: recipes[name] for name in old} == old
+    assert add_published(file, ["pets"]) == []
+
+
+def test_a_recipe_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(UserError, match="no recipe petz; did you mean 'pets'"):
+        add_published(file, ["petz"])
+    assert file.read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_training_is_limited_by_cores_and_gpus() -> None:
+    two_threads = make_stage("fit@a", params={"threads": 2}, meta={"gpu": 1})
+    light = make_stage("split@a")
+    slots, stop = Slots(jobs=3, cores=2, gpus=[0, 1]), threading.Event()
+    began = threading.Event()
+
+    def train() -> None:
+        with slots.take(two_threads, stop) as gpus:
+            assert gpus == [0]
+            began.set()
+
+    with slots.take(two_threads, stop) as mine, slots.take(light, stop) as none:
+        assert (mine, none) == ([0], [])
+        other = threading.Thread(target=train)
+        other.start()
+        assert not began.wait(0.3)  # a GPU and a job are free, the cores are not
+    other.join(10)
+    assert began.is_set()
+
+
+def test_a_stage_that_wants_more_than_there_is_gets_all() -> None:
+    greedy = make_stage("fit@a", params={"threads": 64}, meta={"gpu": 4})
+    with Slots(jobs=1, cores=2, gpus=[3]).take(greedy, threading.Event()) as mine:
+        assert mine == [3]
+
+
+def test_what_dvc_did_is_read_from_its_words() -> None:
+    assert outcome("Running stage 'fit@a':\n> python") == "Ran"
+    assert outcome("Stage 'fit@a' is cached - skipping run, checking out outputs") == "Restored"
+    assert outcome("Stage 'fit@a' didn't change, skipping") == "Unchanged"
+    with pytest.raises(UserError, match="DVC says nothing"):
+        outcome("Welcome to a new DVC")
+
+
+def test_a_summary_counts_what_was_done_and_tells_a_failure_once() -> None:
+    from prefect.states import Completed, Failed, Pending
+
+    done = {"a@x": Completed(name="Ran"), "b@x": Completed(name="Unchanged")}
+    assert summary(done) == "1 Ran, 1 Unchanged."
+    states = done | {
+        "c@y": Failed(data=ValueError("same reason")),
+        "d@y": Failed(data=ValueError("same reason")),
+        "e@y": Pending(name="NotReady"),
+    }
+    with pytest.raises(FailedError) as told:
+        summary(states)
+    assert str(told.value).count("same reason") == 1
+    assert "2 stages failed; done: 1 Ran, 1 Unchanged." in str(told.value)
+    assert "Not begun for it: e@y." in str(told.value)
