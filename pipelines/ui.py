@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from pipelines import record
-from pipelines.places import tracking_uri
+from pipelines.places import tracking_uri, without_password
 
 HOST = "127.0.0.1"  # nobody else's business
 PORT = 5000
@@ -43,9 +43,10 @@ def become_server(uri: str, port: int) -> None:
     command = [
         sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port),
         "--workers", "1", "--uvicorn-opts", "--log-level warning",
-        "--backend-store-uri", uri, "--registry-store-uri", uri,
     ]  # fmt: skip
-    os.execve(command[0], command, os.environ | SETTINGS)  # noqa: S606
+    # Not as arguments: everybody on the machine can read those, and a password may be among them.
+    stores = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
+    os.execve(command[0], command, os.environ | SETTINGS | stores)  # noqa: S606
 
 
 def open_ui(uri: str, port: int) -> None:
@@ -58,11 +59,11 @@ def open_ui(uri: str, port: int) -> None:
 
     failed = record.main([])  # it has said why; what was sent before can be looked at
     if failed and is_server(uri):
-        print(f"MLflow's UI: {uri}")
+        print(f"MLflow's UI: {without_password(uri)}")
         return
     experiment = Store(uri, Path.cwd()).experiment.experiment_id
     if is_server(uri):
-        print(f"MLflow's UI: {runs_page(uri, experiment)}")
+        print(f"MLflow's UI: {runs_page(without_password(uri), experiment)}")
         return
     page = runs_page(f"http://{HOST}:{port}", experiment)
     print(f"MLflow's UI, in some seconds: {page}\nCtrl-C ends it.", flush=True)
