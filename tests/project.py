@@ -16,7 +16,10 @@ def environment() -> dict[str, str]:
     """The environment of a user who has activated the project's."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"DO_NOT_TRACK": "true", "DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    return os.environ | quiet | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+    own = {
+        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+    }
+    return own | quiet | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
 
 
 class Project:
