@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from stages.recipe import read_recipes
+from thaw.errors import UserError
 from thaw.files import replacing
 
 if TYPE_CHECKING:
@@ -60,15 +61,22 @@ class Pipeline:
 
     Attributes:
         graph: every stage by its address, each after those that it needs.
+
+    Raises:
+        UserError: no DVC project, or a dvc.yaml that does not fit params.yaml.
     """
 
     def __init__(self, root: Path) -> None:
+        from dvc.exceptions import DvcException
         from dvc.repo import Repo
 
         self.root = root
-        # Waits, as `dvc --wait-for-lock` does, where another process holds the lock for a moment.
-        self._repo = Repo(str(root), _wait_for_lock=True)
-        found = self._repo.index.graph
+        try:
+            # Waits, as `dvc --wait-for-lock` does, where another process has the lock for a moment.
+            self._repo = Repo(str(root), _wait_for_lock=True)
+            found = self._repo.index.graph
+        except DvcException as error:
+            raise UserError(f"DVC cannot read the pipeline: {error}") from error
         recipes = read_recipes(root / "params.yaml")
         made = {Path(out.fs_path) for stage in found for out in stage.outs}
         holders = {parent for out in made for parent in out.parents}

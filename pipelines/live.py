@@ -3,6 +3,7 @@
 Sending happens in a thread of its own, so that a store that is slow or down holds up nothing.
 """
 
+import functools
 import queue
 import threading
 import time
@@ -39,7 +40,7 @@ class Sender:
     def send(self, folder: RunFolder) -> None:
         """Send a run soon; no store is opened before the first."""
         self._changed.put(folder)
-        if not self._thread.is_alive():
+        if self._thread.ident is None:
             self._thread.start()
 
     def close(self, patience: float) -> list[str]:
@@ -92,14 +93,23 @@ class LiveRun:
         root: where the flow works, the project or a workspace.
         graph: of the pipeline.
         recipe: the recipe.
+        flow_run_id: Prefect's, for a tag.
         sender: sends what changes.
     """
 
-    def __init__(self, root: Path, graph: Graph, recipe: str, sender: Sender) -> None:
-        self.recipe, self._root, self._sender = recipe, root, sender
-        self.folder = RunFolder(runs_folder(root) / run_key(root, graph, recipe))
+    def __init__(
+        self, root: Path, graph: Graph, recipe: str, flow_run_id: str, sender: Sender
+    ) -> None:
+        self.recipe, self._root, self._graph = recipe, root, graph
+        self._flow_run_id, self._sender = flow_run_id, sender
         self._alive: FileLock | None = None
         self._seen: dict[Path, int] = {}
+
+    @functools.cached_property
+    def folder(self) -> RunFolder:
+        """The run's folder, looked at only once there is what its key depends on."""
+        key = run_key(self._root, self._graph, self.recipe)
+        return RunFolder(runs_folder(self._root) / key)
 
     @property
     def begun(self) -> bool:
@@ -133,7 +143,7 @@ class LiveRun:
             self.folder.path.mkdir(parents=True, exist_ok=True)
             self._alive = FileLock(self.folder.path / ALIVE)
             self._alive.acquire()
-        run = describe(self._root, self.recipe, self.folder.path.name)
+        run = describe(self._root, self.recipe, self.folder.path.name, self._flow_run_id)
         run.status = status
         run.tags |= tags
         self.folder.write(run)

@@ -21,6 +21,7 @@ from thaw.errors import UserError
 from thaw.files import read_json, write_json
 
 FLOW_RUN = "THAW_FLOW_RUN_ID"
+FAILED_STAGE = "thaw.failed_stage"
 
 
 def record(pipeline: Pipeline, recipe: str) -> RunFolder:
@@ -28,17 +29,19 @@ def record(pipeline: Pipeline, recipe: str) -> RunFolder:
     key = run_key(pipeline.root, pipeline.graph, recipe)
     folder = RunFolder(runs_folder(pipeline.root) / key)
     folder.copy(result_files(recipe), pipeline.root)
-    run = describe(pipeline.root, recipe, key)
+    run = describe(pipeline.root, recipe, key, os.environ.get(FLOW_RUN))
     run.status = "FINISHED"
+    if FAILED_STAGE in folder.tags():
+        run.tags[FAILED_STAGE] = "none any more"
     run.tags |= data_tags(pipeline, recipe) | model_tags(recipe)
     folder.write(run)
     return folder
 
 
-def describe(root: Path, recipe: str, key: str) -> Run:
+def describe(root: Path, recipe: str, key: str, flow_run_id: str | None) -> Run:
     """Say what is known of a run before it starts."""
     params = flatten(read_recipes(root / "params.yaml")[recipe])
-    flow = {"prefect.flow_run_id": os.environ[FLOW_RUN]} if os.environ.get(FLOW_RUN) else {}
+    flow = {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
     return Run(key, recipe, "RUNNING", params, git_tags(project_root(root)) | flow)
 
 

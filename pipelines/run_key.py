@@ -3,17 +3,18 @@
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.graph import RECORD, Graph, with_ancestors
+from pipelines.graph import RECORD, Graph, Stage, with_ancestors
 from thaw.files import file_sha256
 
 
 def run_key(root: Path, graph: Graph, recipe: str) -> str:
     """Hash the commands, parameter values and leaf files of a recipe's stages and their ancestors.
 
-    Recording itself is left out: it changes no result. Archives count by the address and checksum
-    in the parameters, outputs by what they are made of.
+    Recording itself is left out: it changes no result. Outputs count by what they are made of.
+    What was fetched from where its parameters do not pin it counts by its content, once it is here.
 
     Returns:
         32 hexadecimal digits.
@@ -25,6 +26,7 @@ def run_key(root: Path, graph: Graph, recipe: str) -> str:
             "command": stage.command,
             "params": stage.params,
             "leaves": {leaf: _content(root / leaf) for leaf in stage.leaves},
+            "fetched": {out: _content(root / out) for out in stage.outs if is_unpinned(stage)},
         }
         for stage in stages
     }
@@ -32,12 +34,27 @@ def run_key(root: Path, graph: Graph, recipe: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _content(file: Path) -> str | None:
-    """Hash a file; None where there is none, which its stage will say itself."""
-    if not file.is_file():
+def is_unpinned(stage: Stage) -> bool:
+    """Say whether a stage may fetch another thing tomorrow with the same parameters."""
+    plan = stage.params.get(f"recipes.{stage.recipe}.{stage.name}")
+    if not isinstance(plan, Mapping):
+        return False
+    if stage.name == "download":
+        return "sha256" not in plan
+    # Torchvision's weights have their hash in their names, another recipe's model is in the graph.
+    fixed = plan.get("source") == "none" or str(plan.get("source")).startswith("torchvision:")
+    return stage.name == "weights" and not stage.needs and not fixed
+
+
+def _content(path: Path) -> str | None:
+    """Hash a file, or the files of a folder; None where there is nothing, or not yet."""
+    if path.is_dir():
+        found = [f"{file.name} {_content(file)}" for file in sorted(path.iterdir())]
+        return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    if not path.is_file():
         return None
-    status = file.stat()
-    return _sha256(file, status.st_mtime_ns, status.st_size)
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.cache

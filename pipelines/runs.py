@@ -59,9 +59,12 @@ class RunFolder:
 
     def write(self, run: Run) -> None:
         """Write ``run.json``, keeping the tags that it has and `run` lacks."""
-        if (self.path / RUN).exists():
-            run.tags = self.read().tags | run.tags
+        run.tags = self.tags() | run.tags
         write_json(self.path / RUN, asdict(run))
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags of the run as it was written last, if it was."""
+        return self.read().tags if (self.path / RUN).exists() else {}
 
     def read(self) -> Run:
         """Read ``run.json``."""

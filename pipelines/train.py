@@ -34,11 +34,12 @@ from pipelines.graph import RECORD, Graph, Pipeline, Stage, of_recipes  # noqa: 
 from pipelines.live import LiveRun, Sender, mark_killed  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
 from pipelines.published import add_published  # noqa: E402
-from pipelines.record import FLOW_RUN  # noqa: E402
+from pipelines.record import FAILED_STAGE, FLOW_RUN  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
+from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.runs import RunFolder, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
-from pipelines.stage_process import StageFailedError, run_stage  # noqa: E402
+from pipelines.stage_process import StageFailedError, StoppedError, run_stage  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.paths import Paths  # noqa: E402
 from stages.recipe import read_recipes  # noqa: E402
@@ -60,7 +61,7 @@ class Session:
         forced: addresses of stages to run in any case.
         slots: what may run at once.
         sender: tells MLflow.
-        environment: of the stages, on top of this process's.
+        flow_run_id: Prefect's.
     """
 
     def __init__(
@@ -71,14 +72,15 @@ class Session:
         forced: set[str],
         slots: Slots,
         sender: Sender,
-        environment: Mapping[str, str],
+        flow_run_id: str,
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
-        self.slots, self.sender, self.environment = slots, sender, environment
+        self.slots = slots
+        self.environment = {FLOW_RUN: flow_run_id, "MLFLOW_TRACKING_URI": sender.uri}
         self.stop = threading.Event()
         self.refusals = refusals(root, {graph[address].recipe for address in stale})
         self.runs = {
-            stage.recipe: LiveRun(root, graph, stage.recipe, sender)
+            stage.recipe: LiveRun(root, graph, stage.recipe, flow_run_id, sender)
             for stage in graph.values()
             if stage.address in stale and stage.name == RECORD
         }
@@ -90,6 +92,8 @@ class Session:
         if refusal := self.refusals.get(stage.recipe):
             raise StageFailedError(f"{stage.address} was not started:\n{refusal}", passing=False)
         with self.slots.take(stage, self.stop) as mine:
+            if self.stop.is_set():
+                raise StoppedError(stage.address)
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, mine))} if mine else {}
             progress = Progress(self.root, stage, self.runs.get(stage.recipe))
             return run_stage(
@@ -120,7 +124,7 @@ class Session:
                 if run.begun:
                     run.set_status("KILLED")
             elif bad:
-                run.set_status("FAILED", **{"thaw.failed_stage": bad[0].partition("@")[0]})
+                run.set_status("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
             run.end()
 
 
@@ -237,7 +241,7 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
         root: where dvc.yaml is.
         chosen: recipes; none means all.
         jobs: stages at once; None means as many as there are cores, and two at least.
-        refresh: fetch the archives that no sha256 pins again.
+        refresh: fetch again what no checksum pins.
 
     Returns:
         What was done, in a sentence.
@@ -247,34 +251,26 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     """
     pipeline = Pipeline(root)
     graph = of_recipes(pipeline.graph, chosen) if chosen else pipeline.graph
-    forced = {address for address in graph if refresh and is_unpinned_download(graph[address])}
+    forced = {address for address in graph if refresh and is_unpinned(graph[address])}
     stale = pipeline.changed(graph, forced)
 
     sender = Sender(tracking_uri(root), root, get_run_logger().warning)
     for folder in lacking(root, sender.uri):
         sender.send(folder)
     slots = Slots(jobs or max(2, cores()), cores(), gpus())
-    environment = {FLOW_RUN: str(flow_run.id), "MLFLOW_TRACKING_URI": sender.uri}
-    session = Session(root, graph, stale, forced, slots, sender, environment)
+    session = Session(root, graph, stale, forced, slots, sender, str(flow_run.id))
     try:
         states = run_all(session)
     finally:
         if stale:
             pipeline.sort_lock()
         pipeline.close()
-
-    if unsent := sender.close(SECONDS_FOR_STORE):
-        get_run_logger().warning(
-            "%d runs are not in MLflow yet; `python -m pipelines.record` sends them.", len(unsent)
-        )
+        if unsent := sender.close(SECONDS_FOR_STORE):
+            get_run_logger().warning(
+                "%d runs not in MLflow yet; `python -m pipelines.record` sends them.", len(unsent)
+            )
     show_results(root, {stage.recipe for stage in graph.values()})
     return summary(states)
-
-
-def is_unpinned_download(stage: Stage) -> bool:
-    """Say whether a stage fetches what may have changed at its address."""
-    plan = stage.params.get(f"recipes.{stage.recipe}.download")
-    return isinstance(plan, Mapping) and "sha256" not in plan
 
 
 def lacking(root: Path, uri: str) -> list[RunFolder]:
@@ -341,11 +337,13 @@ def train(
         overrides: other parameters for this run alone, such as ``recipes.pets.seed=1``. The
             project's own results stay as they are; MLflow keeps the run.
         jobs: stages at once; by default as many as there are cores, and two at least.
-        refresh: fetch the archives that no sha256 pins again, and go on from what has changed.
+        refresh: fetch again what no checksum pins, and go on from what has changed.
     """
     root = Path.cwd()
     logger = get_run_logger()
     try:
+        if jobs is not None and jobs < 1:
+            raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
         for line in add_published(root / "params.yaml", recipes or []):
             logger.info("params.yaml: added %s", line)
         with place(root, overrides or []) as folder:
@@ -364,7 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
         "-S", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
         help="another parameter for this run, such as recipes.pets_sample.seed=1",
     )  # fmt: skip
-    parser.add_argument("--refresh", action="store_true", help="fetch unpinned archives again")
+    parser.add_argument("--refresh", action="store_true", help="fetch again what no checksum pins")
     chosen = parser.parse_args(arguments)
     state = train(
         recipes=chosen.recipes or None,

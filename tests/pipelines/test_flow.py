@@ -134,16 +134,6 @@ def dag(project: Project) -> list[str]:
     return project.run("dvc", "dag", "--dot").stdout.splitlines()
 
 
-@pytest.fixture(scope="module")
-def trained(new_project: Callable[[], Project], shapes_archive: Path) -> Project:
-    """A project whose one recipe is done and committed."""
-    project = new_project()
-    project.write_recipes({"quick": quick_recipe(shapes_archive)})
-    project.run("dvc", "repro")
-    project.commit("Train")
-    return project
-
-
 def test_returning_to_old_parameters_returns_to_their_run(
     trained: Project, recipe: dict, prefect: dict[str, str]
 ) -> None:
@@ -202,6 +192,9 @@ def test_a_bad_parameter_fails_at_once_and_the_other_recipe_goes_on(
     assert last_flow(prefect)["state_type"] == "FAILED"
     status = {run.info.run_name: run.info.status for run in stored_runs(project)}
     assert status == {"first": "FINISHED", "second": "FAILED"}
+    tags = {run.info.run_name: run.data.tags for run in stored_runs(project)}
+    assert tags["second"]["prefect.flow_run_id"] == last_flow(prefect)["id"]
+    assert tags["second"]["thaw.failed_stage"] in ("download", "weights")
 
 
 @pytest.fixture

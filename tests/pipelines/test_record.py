@@ -4,13 +4,12 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from project import Project, quick_recipe
+from project import Project
 from servers import free_port, mlflow_server
 
 from pipelines.runs import Run, RunFolder
@@ -19,16 +18,6 @@ from pipelines.store import Store, StoreError
 pytestmark = pytest.mark.slow
 
 RECORD = (sys.executable, "-m", "pipelines.record")
-
-
-@pytest.fixture(scope="module")
-def trained(new_project: Callable[[], Project], shapes_archive: Path) -> Project:
-    """A project whose one recipe was trained and recorded by plain `dvc repro`."""
-    project = new_project()
-    project.write_recipes({"quick": quick_recipe(shapes_archive)})
-    project.run("dvc", "repro")
-    project.commit("Train")
-    return project
 
 
 @pytest.fixture

@@ -71,6 +71,26 @@ def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path)
     assert run_key(tmp_path, graph, "b") != first["b"]
 
 
+def test_what_nothing_pins_counts_by_its_content(tmp_path: Path) -> None:
+    def key(**download: str) -> str:
+        fetch = replace(
+            make_stage("download@a", params={"download": {"url": "a.tgz", **download}}),
+            outs={"data/a/archive": None},
+        )
+        graph = {s.address: s for s in (fetch, make_stage("record@a", needs=("download@a",)))}
+        return run_key(tmp_path, graph, "a")
+
+    archive = tmp_path / "data/a/archive/a.tgz"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"monday")
+    monday, pinned = key(), key(sha256="0" * 64)
+    archive.write_bytes(b"tuesday")
+    assert key() != monday
+    assert key(sha256="0" * 64) == pinned
+    archive.write_bytes(b"monday")
+    assert key() == monday
+
+
 def test_points_are_read_from_every_history(tmp_path: Path) -> None:
     def write(name: str, text: str) -> None:
         file = tmp_path / "results" / "pets" / name
