@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -18,8 +19,8 @@ OUTCOMES = {
     "is cached - skipping run": "Restored",
     "didn't change, skipping": "Unchanged",
 }
-# Exit codes after which another try can help: EX_TEMPFAIL, killed, terminated.
-PASSING = (75, -9, -15, 137, 143)
+# Ends after which another try can help.
+PASSING = (f"exit code {os.EX_TEMPFAIL}", "SIGKILL", "SIGTERM")
 SECONDS_BETWEEN_LOOKS = 0.25
 # What DVC says after every stage, for people who run it by hand.
 ADVICE = (
@@ -144,10 +145,17 @@ def _forward(text: str, on_line: Callable[[str], None]) -> str:
 
 def _failure(address: str, code: int, text: str, log: Path) -> StageFailedError:
     told = re.findall(r"exited with (-?\d+)", text)
-    code = int(told[-1]) if told else code
+    end = ending(int(told[-1]) if told else code)
     locked = "Unable to acquire lock" in text or "is busy, it is being blocked" in text
     tail = "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-TAIL:])
     return StageFailedError(
-        f"{address} failed with exit code {code}. {log} ends:\n{tail}",
-        passing=locked or code in PASSING,
+        f"{address} failed with {end}. {log} ends:\n{tail}", passing=locked or end in PASSING
     )
+
+
+def ending(code: int) -> str:
+    """Say how a process ended; a shell that waited for it says a signal as 128 and its number."""
+    number = -code if code < 0 else code - 128
+    if number in set(signal.Signals):
+        return signal.Signals(number).name
+    return f"exit code {code}"

@@ -287,7 +287,7 @@ def test_a_lost_process_is_tried_again_and_an_interrupted_flow_ends_its_stage(
     flow.send_signal(signal.SIGINT)
     output, _ = flow.communicate(timeout=120)
     assert flow.returncode != 0
-    assert "exited with -9" in output
+    assert "fit_unfrozen@long failed with SIGKILL" in output
     until(lambda: not stage_processes(long_project), "end of the stage")
 
 

@@ -16,7 +16,7 @@ from pipelines.published import add_published
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten
 from pipelines.slots import Slots
-from pipelines.stage_process import outcome
+from pipelines.stage_process import ending, outcome
 from pipelines.train import FailedError, summary
 from stages.recipe import read_recipes
 from thaw.errors import UserError
@@ -218,6 +218,16 @@ def test_what_dvc_did_is_read_from_its_words() -> None:
     assert outcome("Stage 'fit@a' didn't change, skipping") == "Unchanged"
     with pytest.raises(UserError, match="DVC says nothing"):
         outcome("Welcome to a new DVC")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(1, "exit code 1"), (75, "exit code 75"), (255, "exit code 255")]
+    # bash hands on the signal of what it became, dash its number and 128.
+    + [(-9, "SIGKILL"), (137, "SIGKILL"), (143, "SIGTERM")],
+)
+def test_an_end_by_a_signal_is_told_the_same_in_every_shell(code: int, words: str) -> None:
+    assert ending(code) == words
 
 
 def test_a_summary_counts_what_was_done_and_tells_a_failure_once() -> None:
