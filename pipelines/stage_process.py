@@ -1,11 +1,13 @@
 """Run one stage through DVC in a process group of its own, and say what became of it."""
 
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -48,6 +50,17 @@ class StoppedError(StageFailedError):
         super().__init__(f"{address}: stopped with the flow", passing=False)
 
 
+class TooLongError(StageFailedError):
+    """The stage took longer than its `meta:` allows."""
+
+    def __init__(self, address: str, timeout: float) -> None:
+        super().__init__(
+            f"{address} was ended after {timeout:g} seconds: dvc.yaml, `meta: timeout` of "
+            f"{address.partition('@')[0]}. Allow it more, or give it less to do.",
+            passing=False,
+        )
+
+
 def run_stage(
     root: Path,
     address: str,
@@ -55,6 +68,7 @@ def run_stage(
     force: bool = False,
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    timeout: float = math.inf,
     on_line: Callable[[str], None] = print,
     on_look: Callable[[], None] = lambda: None,
 ) -> str:
@@ -66,6 +80,7 @@ def run_stage(
         force: run it even if nothing changed.
         environment: on top of this process's.
         stop: ends the stage and all its processes when set.
+        timeout: seconds after which they are ended as well.
         on_line: gets each line that the stage prints.
         on_look: called a few times a second.
 
@@ -88,6 +103,7 @@ def run_stage(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    deadline = time.monotonic() + timeout
     try:
         with log.open(encoding="utf-8", errors="replace") as written:
             rest = ""
@@ -96,6 +112,8 @@ def run_stage(
                 on_look()
                 if stop is not None and stop.is_set():
                     raise StoppedError(address)
+                if time.monotonic() > deadline:
+                    raise TooLongError(address, timeout)
             _forward(rest + written.read() + "\n", on_line)
             on_look()
     finally:

@@ -90,7 +90,8 @@ class Store:
 
     def _create(self, run: Run) -> "StoredRun":
         tags = {KEY: run.key, "thaw.recipe": run.recipe}
-        return self.client.create_run(self.experiment.experiment_id, run_name=run.recipe, tags=tags)
+        name = f"{run.recipe}-{run.key[:6]}"  # so that a chart's legend tells runs apart
+        return self.client.create_run(self.experiment.experiment_id, run_name=name, tags=tags)
 
     def _send_params(self, stored: "StoredRun", run: Run) -> None:
         from mlflow.entities import Param

@@ -5,6 +5,7 @@ stages that it needs are through, beside all others that are. DVC decides what t
 """
 
 import argparse
+import math
 import sys
 import threading
 import time
@@ -102,6 +103,7 @@ class Session:
                 force=stage.address in self.forced or self.is_unrecorded(stage),
                 environment={**self.environment, **visible},
                 stop=self.stop,
+                timeout=float(stage.meta.get("timeout", math.inf)),
                 on_line=get_run_logger().info,
                 on_look=progress.look,
             )

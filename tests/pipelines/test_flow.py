@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from project import Project, environment, quick_recipe
 from servers import prefect_server, until
@@ -62,11 +63,18 @@ def last_flow(settings: dict[str, str]) -> dict:
     return found.raise_for_status().json()[0]
 
 
-def stored_runs(project: Project) -> list:
+def stored_runs(project: Project) -> list[Run]:
     """The runs of a project's own store."""
     client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     experiment = client.get_experiment_by_name("thaw")
     return client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def recipe_of(run: Run) -> str:
+    """The recipe that a stored run is of; its name says it as well."""
+    recipe = run.data.tags["thaw.recipe"]
+    assert run.info.run_name == f"{recipe}-{run.data.tags['thaw.key'][:6]}"
+    return recipe
 
 
 def steps(project: Project, run_id: str, key: str) -> list[int]:
@@ -107,12 +115,12 @@ def test_the_flow_does_what_dvc_repro_does(
     # One run each in MLflow, with every point of every history.
     for project in (by_flow, by_dvc):
         runs = stored_runs(project)
-        assert sorted(run.info.run_name for run in runs) == ["first", "second"]
+        assert sorted(map(recipe_of, runs)) == ["first", "second"]
         for run in runs:
             assert run.info.status == "FINISHED"
             assert steps(project, run.info.run_id, "fit_unfrozen/valid_loss") == [0, 1]
             assert steps(project, run.info.run_id, "fit_frozen/batch/lr") == list(range(10))
-    tags = {run.info.run_name: run.data.tags for run in stored_runs(by_flow)}
+    tags = {recipe_of(run): run.data.tags for run in stored_runs(by_flow)}
     assert tags["first"]["prefect.flow_run_id"] == flow["id"]
     commit = by_flow.run("git", "rev-parse", "HEAD").stdout.strip()
     assert tags["first"]["mlflow.source.git.commit"] == commit
@@ -190,9 +198,9 @@ def test_a_bad_parameter_fails_at_once_and_the_other_recipe_goes_on(
     }  # fmt: skip
     assert {r["run_count"] for r in runs if r["state_name"] == "Failed"} == {1}
     assert last_flow(prefect)["state_type"] == "FAILED"
-    status = {run.info.run_name: run.info.status for run in stored_runs(project)}
+    status = {recipe_of(run): run.info.status for run in stored_runs(project)}
     assert status == {"first": "FINISHED", "second": "FAILED"}
-    tags = {run.info.run_name: run.data.tags for run in stored_runs(project)}
+    tags = {recipe_of(run): run.data.tags for run in stored_runs(project)}
     assert tags["second"]["prefect.flow_run_id"] == last_flow(prefect)["id"]
     assert tags["second"]["thaw.failed_stage"] in ("download", "weights")
 

@@ -50,7 +50,8 @@ def test_a_run_is_complete_after_plain_dvc_repro(trained: Project) -> None:
     experiment = client.get_experiment_by_name("thaw")
     assert experiment.artifact_location == (trained.folder / "mlruns").as_uri()
     (run,) = client.search_runs([experiment.experiment_id])
-    assert (run.info.run_name, run.info.status) == ("quick", "FINISHED")
+    key = run.data.tags["thaw.key"]
+    assert (run.info.run_name, run.info.status) == (f"quick-{key[:6]}", "FINISHED")
     assert run.data.params["fit_frozen.epochs"] == "2"
     assert run.data.params["model.arch"] == "shufflenet_v2_x0_5"
     evaluated = json.loads((trained.folder / "results/quick/evaluate/metrics.json").read_text())

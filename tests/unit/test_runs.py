@@ -222,9 +222,15 @@ def test_what_dvc_did_is_read_from_its_words() -> None:
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [(1, "exit code 1"), (75, "exit code 75"), (255, "exit code 255")]
-    # bash hands on the signal of what it became, dash its number and 128.
-    + [(-9, "SIGKILL"), (137, "SIGKILL"), (143, "SIGTERM")],
+    [
+        (1, "exit code 1"),
+        (75, "exit code 75"),
+        (255, "exit code 255"),
+        # bash hands on the signal of what it became, dash its number and 128.
+        (-9, "SIGKILL"),
+        (137, "SIGKILL"),
+        (143, "SIGTERM"),
+    ],
 )
 def test_an_end_by_a_signal_is_told_the_same_in_every_shell(code: int, words: str) -> None:
     assert ending(code) == words

@@ -1,0 +1,63 @@
+"""One stage, run through real DVC."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.stage_process import StageFailedError, TooLongError, run_stage
+
+PYTHON = f"{sys.executable} -c"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True
+    )
+    return tmp_path
+
+
+def define(folder: Path, command: str, outs: str = "[]") -> None:
+    (folder / "needed").write_text("as it was")
+    (folder / "dvc.yaml").write_text(
+        f"stages: {{some: {{cmd: '{command}', deps: [needed], outs: {outs}}}}}\n"
+    )
+
+
+def test_what_dvc_did_is_told(folder: Path) -> None:
+    define(folder, "echo 1 > made", "[made]")
+    assert run_stage(folder, "some") == "Ran"
+    assert run_stage(folder, "some") == "Unchanged"
+    (folder / "made").unlink()
+    (folder / "dvc.lock").unlink()
+    assert run_stage(folder, "some") == "Restored"
+    assert run_stage(folder, "some", force=True) == "Ran"
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+@pytest.mark.parametrize(
+    ("command", "end", "passing"),
+    [
+        (f'{PYTHON} "import os; os.kill(os.getpid(), 9)"', "SIGKILL", True),
+        ("exit 75", "exit code 75", True),
+        ("exit 3", "exit code 3", False),
+    ],
+)
+def test_a_failure_tells_its_end_and_whether_to_try_again(
+    folder: Path, command: str, end: str, passing: bool, shell: str
+) -> None:
+    define(folder, f"echo the reason; {command}")
+    with pytest.raises(StageFailedError, match=f"^some failed with {end}.") as caught:
+        run_stage(folder, "some", environment={"SHELL": shell})
+    assert caught.value.passing == passing
+    assert "the reason" in str(caught.value)
+
+
+def test_a_stage_that_takes_too_long_is_ended(folder: Path) -> None:
+    define(folder, "sleep 4321")
+    with pytest.raises(TooLongError, match="some was ended after 10 seconds: dvc"):
+        run_stage(folder, "some", timeout=10)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "4321" in (p.info["cmdline"] or [])]
