@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 PATIENCE = 5.0  # seconds between asking and killing
@@ -31,7 +32,7 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGINT, on_signal)
     threading.Thread(target=end_with_input, args=[child], daemon=True).start()
     code = child.wait()
-    signal_group(child, signal.SIGKILL)  # whatever the command left behind
+    signal_group(child.pid, signal.SIGKILL)  # whatever the command left behind
     return code if code >= 0 else 128 - code
 
 
@@ -43,17 +44,31 @@ def end_with_input(child: subprocess.Popen[bytes]) -> None:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the process group to end; kill it if it does not."""
-    signal_group(child, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(PATIENCE)
-    signal_group(child, signal.SIGKILL)
+    """Ask the command's process group to end; kill it if it does not."""
+
+    def ended(patience: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+
+    end_group(child.pid, ended)
 
 
-def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to all processes of the command that are left."""
+def end_group(group: int, wait: Callable[[float], object]) -> None:
+    """Ask a process group to end; kill what is left of it.
+
+    Args:
+        group: its number, which is its first process's.
+        wait: returns when that process has ended, or after so many seconds.
+    """
+    signal_group(group, signal.SIGTERM)
+    wait(PATIENCE)
+    signal_group(group, signal.SIGKILL)
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to all processes of a group that are left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
+        os.killpg(group, number)
 
 
 if __name__ == "__main__":

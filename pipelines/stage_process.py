@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self, TextIO
 
 from pipelines import guard
+from stages.warm import ADDRESS, Remote, start
 from thaw.errors import UserError
 
 LOGS = Path(".thaw", "logs")
@@ -69,6 +71,7 @@ def run_stage(
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     timeout: float = math.inf,
+    worker: Path | None = None,
     on_line: Callable[[str], None] = print,
     on_look: Callable[[], None] = lambda: None,
 ) -> str:
@@ -81,6 +84,7 @@ def run_stage(
         environment: on top of this process's.
         stop: ends the stage and all its processes when set.
         timeout: seconds after which they are ended as well.
+        worker: a warm worker's address.
         on_line: gets each line that the stage prints.
         on_look: called a few times a second.
 
@@ -90,39 +94,29 @@ def run_stage(
     Raises:
         StageFailedError: with the address, the exit code, where the log is and how it ends.
     """
-    dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", address]
+    dvc = ["--wait-for-lock", "repro", "--single-item", address, *(["--force"] if force else [])]
     log = root / LOGS / f"{address}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, *dvc, *(["--force"] if force else [])],
-            cwd=root,
-            env=os.environ | dict(environment or {}) | _for_stages(),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    all_of_it = os.environ | dict(environment or {}) | _for_stages()
     deadline = time.monotonic() + timeout
-    try:
-        with log.open(encoding="utf-8", errors="replace") as written:
-            rest = ""
-            while not _ended(process):
-                rest = _forward(rest + written.read(), on_line)
-                on_look()
-                if stop is not None and stop.is_set():
-                    raise StoppedError(address)
-                if time.monotonic() > deadline:
-                    raise TooLongError(address, timeout)
-            _forward(rest + written.read() + "\n", on_line)
+    with (
+        log.open("w", encoding="utf-8") as output,
+        log.open(encoding="utf-8", errors="replace") as written,
+        _start_dvc(dvc, root, all_of_it, output, worker) as process,
+    ):
+        rest = ""
+        while (code := process.wait(SECONDS_BETWEEN_LOOKS)) is None:
+            rest = _forward(rest + written.read(), on_line)
             on_look()
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()  # which ends the stage, if it has not
-        process.wait()
+            if stop is not None and stop.is_set():
+                raise StoppedError(address)
+            if time.monotonic() > deadline:
+                raise TooLongError(address, timeout)
+        _forward(rest + written.read() + "\n", on_line)
+        on_look()
     text = log.read_text(encoding="utf-8", errors="replace")
-    if process.returncode:
-        raise _failure(address, process.returncode, text, log.relative_to(root))
+    if code:
+        raise _failure(address, code, text, log.relative_to(root))
     return outcome(text)
 
 
@@ -144,12 +138,54 @@ def _for_stages() -> dict[str, str]:
     return {"PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(SECONDS_BETWEEN_LOOKS)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+class Guarded:
+    """A command behind guard.py, which ends with this object, or with this process.
+
+    Args:
+        command: to run.
+        settings: for Popen.
+    """
+
+    def __init__(self, command: Sequence[str], **settings: Any) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, *command],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **settings,
+        )
+
+    def wait(self, timeout: float) -> int | None:
+        """Return the exit code, or None after so many seconds."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()  # closes its input, which ends it if it has not
+
+
+def _start_dvc(
+    arguments: Sequence[str],
+    root: Path,
+    environment: Mapping[str, str],
+    output: TextIO,
+    worker: Path | None,
+) -> Remote | Guarded:
+    """Start DVC in a fork of the worker or, if that cannot be, in a process of its own."""
+    if worker is not None:
+        told = {**environment, ADDRESS: str(worker)}
+        with Path(os.devnull).open() as nothing:
+            streams = (nothing.fileno(), output.fileno(), output.fileno())
+            remote = start(worker, "dvc", arguments, cwd=root, environment=told, streams=streams)
+        if remote is not None:
+            return remote
+    dvc = [sys.executable, "-m", "dvc", *arguments]
+    return Guarded(dvc, cwd=root, env=environment, stdout=output)
 
 
 def _forward(text: str, on_line: Callable[[str], None]) -> str:

@@ -40,7 +40,8 @@ from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.runs import RunFolder, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
-from pipelines.stage_process import StageFailedError, StoppedError, run_stage  # noqa: E402
+from pipelines.stage_process import LOGS, StageFailedError, StoppedError, run_stage  # noqa: E402
+from pipelines.warm_worker import attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.paths import Paths  # noqa: E402
 from stages.recipe import read_recipes  # noqa: E402
@@ -49,6 +50,7 @@ from thaw.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
+WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 RETRY_DELAYS = [5.0, 30.0]
 
 
@@ -63,6 +65,7 @@ class Session:
         slots: what may run at once.
         sender: tells MLflow.
         flow_run_id: Prefect's.
+        worker: the warm worker's address, if there is one.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Session:
         slots: Slots,
         sender: Sender,
         flow_run_id: str,
+        worker: Path | None,
     ) -> None:
+        self.worker = worker
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
         self.slots = slots
         self.environment = {FLOW_RUN: flow_run_id, "MLFLOW_TRACKING_URI": sender.uri}
@@ -103,6 +108,7 @@ class Session:
                 force=stage.address in self.forced or self.is_unrecorded(stage),
                 environment={**self.environment, **visible},
                 stop=self.stop,
+                worker=self.worker,
                 timeout=float(stage.meta.get("timeout", math.inf)),
                 on_line=get_run_logger().info,
                 on_look=progress.look,
@@ -260,9 +266,10 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     for folder in lacking(root, sender.uri):
         sender.send(folder)
     slots = Slots(jobs or max(2, cores()), cores(), gpus())
-    session = Session(root, graph, stale, forced, slots, sender, str(flow_run.id))
+    flow = str(flow_run.id)
     try:
-        states = run_all(session)
+        with warm_worker(root, len(stale)) as worker:
+            states = run_all(Session(root, graph, stale, forced, slots, sender, flow, worker))
     finally:
         if stale:
             pipeline.sort_lock()
@@ -273,6 +280,18 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
             )
     show_results(root, {stage.recipe for stage in graph.values()})
     return summary(states)
+
+
+@contextmanager
+def warm_worker(root: Path, stages: int) -> Iterator[Path | None]:
+    """Yield a warm worker's address, if there are enough stages to start one for."""
+    if stages < WORTH_A_WORKER:
+        yield None
+        return
+    log = root / LOGS / "warm_worker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with attached_worker(log) as address:
+        yield address
 
 
 def lacking(root: Path, uri: str) -> list[RunFolder]:

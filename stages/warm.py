@@ -1,0 +1,207 @@
+"""Run a module in a fork of a warm worker, which has imported what takes long to import.
+
+The worker is pipelines/warm_worker.py. This side needs nothing but Python's own library: it starts
+in milliseconds. What it promises: `python -m MODULE`, with this process's folder, environment,
+limits, standard streams and signals, as if no worker were there; and an end when this process ends.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+ADDRESS = "THAW_WORKER"  # of the worker's socket, in the environment
+DEFAULT_ADDRESS = Path(".thaw", "worker")  # of a worker that was started by hand
+# Read when torch is loaded: large tensors in huge pages, as a fresh one would otherwise cost a page
+# fault every 4 kB; and threads that sleep when they wait, as other stages may need the core.
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+LENGTH = struct.Struct("!I")
+CODE = struct.Struct("!i")
+STARTED, REFUSED = b"S", b"R"
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What packages read while they are imported: a worker with other values cannot stand in.
+READ_BY_IMPORTS = (
+    "ATEN_", "DYLD_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "MPL", "NUMEXPR_", "OMP_",
+    "OPENBLAS_", "PYTHON", "PYTORCH_", "THP_", "TORCH",
+)  # fmt: skip
+READ_LATER = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+
+
+class Remote:
+    """A module that runs in a fork of the worker.
+
+    Args:
+        line: to the process that keeps it.
+    """
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end.
+
+        Returns:
+            The exit code, minus a signal's number if one ended it, as subprocess says it; None
+            after `timeout` seconds.
+        """
+        if not select.select([self._line], [], [], timeout)[0]:
+            return None
+        told = _receive(self._line, CODE.size)
+        # A keeper that is gone without a word was killed: so was what it kept.
+        return int(CODE.unpack(told)[0]) if told else -signal.SIGKILL
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all processes of the module."""
+        self._line.sendall(bytes([number]))
+
+    def end(self) -> None:
+        """End whatever of it is left, and wait for that."""
+        self._line.shutdown(socket.SHUT_WR)
+        while self._line.recv(1024):
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._line:
+            self.end()
+
+
+def run_warm(module: str, arguments: Sequence[str]) -> int | None:
+    """Run a module in place of this process, and set what it needs in the environment.
+
+    Returns:
+        Its exit code; None if no worker can: run it here. A signal that ends it ends this process.
+    """
+    set_environment()
+    address = Path(os.environ.get(ADDRESS) or DEFAULT_ADDRESS)
+    remote = start(address, module, arguments)
+    if remote is None:
+        return None
+    with forwarded_signals(remote):
+        code = remote.wait()
+    assert code is not None
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def set_environment() -> None:
+    """Set what stages need in the environment and a user has not set."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def start(
+    address: Path,
+    module: str,
+    arguments: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    streams: Sequence[int] = (0, 1, 2),
+) -> Remote | None:
+    """Ask a worker to run `python -m module`.
+
+    Args:
+        address: of its socket.
+        module: with a main part.
+        arguments: its command line.
+        cwd: the folder that it runs in and imports from (default: this process's).
+        environment: instead of this process's.
+        streams: file descriptors for its standard input, output and error.
+
+    Returns:
+        None if there is no worker, or none that would do the same as a new process.
+    """
+    request = {
+        "module": module,
+        "arguments": list(arguments),
+        "cwd": str(cwd or Path.cwd()),
+        "environment": ENVIRONMENT | dict(os.environ if environment is None else environment),
+        "prefix": sys.prefix,
+        "umask": _umask(),
+        "limits": limits(),
+    }
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        line.connect(str(address))
+        text = json.dumps(request).encode()
+        socket.send_fds(line, [LENGTH.pack(len(text))], list(streams))
+        line.sendall(text)
+        answer = _receive(line, 1)
+    except OSError:  # no worker, or one that just ended
+        answer = b""
+    if answer == STARTED:
+        return Remote(line)
+    line.close()
+    return None
+
+
+def receive_request(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Read what `start` sent: the request, and the file descriptors. None if it gave up."""
+    head, streams, _, _ = socket.recv_fds(line, LENGTH.size, 3)
+    text = _receive(line, LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
+    return (json.loads(text), streams) if text else None
+
+
+def read_by_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    """Pick the variables that matter while packages are imported."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_BY_IMPORTS) and name not in READ_LATER
+    }
+
+
+def limits() -> dict[str, tuple[int, int]]:
+    """Read this process's resource limits."""
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name: resource.getrlimit(getattr(resource, name)) for name in names}
+
+
+@contextmanager
+def forwarded_signals(remote: Remote) -> Iterator[None]:
+    """Hand on the signals that this process gets."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        remote.signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _receive(line: socket.socket, length: int) -> bytes:
+    """Receive so many bytes, or nothing if the other end closes first."""
+    parts = b""
+    while len(parts) < length:
+        part = line.recv(length - len(parts))
+        if not part:
+            return b""
+        parts += part
+    return parts
