@@ -13,11 +13,13 @@ import networkx as nx
 from stages.recipe import read_recipes
 from thaw.errors import UserError
 from thaw.files import replacing
+from thaw.params.base import did_you_mean
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 RECORD = "record"
+META = ("gpu", "retries", "timeout")
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,17 @@ class Stage:
         command: what DVC runs.
         needs: addresses of the stages whose outputs it reads.
         params: the values that it reads from params.yaml, by key path.
+        ran_with: those that it ran with last, as in dvc.lock; None before it ran.
         leaves: files that it reads and no stage makes: code, above all.
         outs: its outputs, with their MD5 in dvc.lock, None before they are made.
-        meta: dvc.yaml's ``meta:`` (``retries``, ``gpu``).
+        meta: dvc.yaml's ``meta:`` (``retries``, ``gpu``, ``timeout``).
     """
 
     address: str
     command: str
     needs: frozenset[str]
     params: Mapping[str, Any]
+    ran_with: Mapping[str, Any] | None
     leaves: tuple[str, ...]
     outs: Mapping[str, str | None]
     meta: Mapping[str, Any]
@@ -67,14 +71,19 @@ class Pipeline:
     """
 
     def __init__(self, root: Path) -> None:
-        from dvc.exceptions import DvcException
+        from dvc.exceptions import DvcException, NotDvcRepoError
         from dvc.repo import Repo
+        from dvc.scm import SCMError
 
         self.root = root
         try:
             # Waits, as `dvc --wait-for-lock` does, where another process has the lock for a moment.
             self._repo = Repo(str(root), _wait_for_lock=True)
             found = self._repo.index.graph
+        except NotDvcRepoError:
+            raise UserError(f"{root} is no project with DVC. First: dvc init") from None
+        except SCMError:
+            raise UserError(f"{root} is not under git, which DVC needs. First: git init") from None
         except DvcException as error:
             raise UserError(f"DVC cannot read the pipeline: {error}") from error
         recipes = read_recipes(root / "params.yaml")
@@ -154,12 +163,14 @@ def _plain(
     recipes: Mapping[str, Mapping[str, Any]],
     leaves: list[str],
 ) -> Stage:
-    params = [key for dep in stage.deps for key in getattr(dep, "params", None) or []]
+    of_params = [dep for dep in stage.deps if hasattr(dep, "params")]
+    params = [key for dep in of_params for key in dep.params]
     return Stage(
         address=stage.name,
         command=stage.cmd,
         needs=frozenset(other.name for other in graph.successors(stage)),
         params={key: _value(recipes, key) for key in sorted(params)},
+        ran_with=next((dep.hash_info.value for dep in of_params if dep.hash_info), None),
         leaves=tuple(leaves),
         outs={
             str(Path(out.fs_path).relative_to(stage.repo.root_dir)): (
@@ -167,8 +178,24 @@ def _plain(
             )
             for out in stage.outs
         },
-        meta=dict(stage.meta or {}),
+        meta=_meta(stage),
     )
+
+
+def _meta(stage: "PipelineStage") -> dict[str, float]:
+    """Read a stage's ``meta:``.
+
+    Raises:
+        UserError: a key or a value that nothing here understands.
+    """
+    meta = dict(stage.meta or {})
+    name = stage.name.partition("@")[0]
+    for key, value in meta.items():
+        if key not in META:
+            raise UserError(f"dvc.yaml: {name}: meta.{key}: unknown; {did_you_mean(key, META)}")
+        if not isinstance(value, int | float) or value < 0:
+            raise UserError(f"dvc.yaml: {name}: meta.{key}: {value!r} is no number of 0 or more.")
+    return meta
 
 
 def _leaves(stage: "PipelineStage", made: set[Path], holders: set[Path]) -> list[str]:

@@ -3,6 +3,7 @@
 Sending happens in a thread of its own, so that a store that is slow or down holds up nothing.
 """
 
+import copy
 import functools
 import queue
 import threading
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipelines.graph import Graph
+from pipelines.graph import RECORD, Graph
 from pipelines.places import runs_folder
 from pipelines.record import describe
 from pipelines.run_key import run_key
-from pipelines.runs import RunFolder, Status, run_folders
+from pipelines.runs import Run, RunFolder, Status, run_folders
 
 ALIVE = "alive.lock"
 SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
@@ -102,6 +103,7 @@ class LiveRun:
     ) -> None:
         self.recipe, self._root, self._graph = recipe, root, graph
         self._flow_run_id, self._sender = flow_run_id, sender
+        self._values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
         self._alive: FileLock | None = None
         self._seen: dict[Path, int] = {}
 
@@ -110,6 +112,11 @@ class LiveRun:
         """The run's folder, looked at only once there is what its key depends on."""
         key = run_key(self._root, self._graph, self.recipe)
         return RunFolder(runs_folder(self._root) / key)
+
+    @functools.cached_property
+    def _described(self) -> Run:
+        key = self.folder.path.name
+        return describe(self._root, self.recipe, self._values, key, self._flow_run_id)
 
     @property
     def begun(self) -> bool:
@@ -138,16 +145,26 @@ class LiveRun:
             self.set_status("RUNNING")
 
     def set_status(self, status: Status, **tags: str) -> None:
-        """Note how the run stands and send it."""
-        if self._alive is None:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            self._alive = FileLock(self.folder.path / ALIVE)
-            self._alive.acquire()
-        run = describe(self._root, self.recipe, self.folder.path.name, self._flow_run_id)
+        """Note how the run stands and send it, unless another flow is at the same run."""
+        if not self._take():
+            return
+        run = copy.deepcopy(self._described)
         run.status = status
         run.tags |= tags
         self.folder.write(run)
         self._sender.send(self.folder)
+
+    def _take(self) -> bool:
+        """Say whether this flow is the one that speaks for the run."""
+        if self._alive is None:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            alive = FileLock(self.folder.path / ALIVE)
+            try:
+                alive.acquire(timeout=0)
+            except Timeout:
+                return False
+            self._alive = alive
+        return True
 
     def end(self) -> None:
         """Finish a run whose results turned out to be recorded already; let go of it."""

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 WORKSPACES = Path(".thaw", "workspaces")
+SQLITE = "sqlite:///"
 SCRATCH_FOLDERS = (".dvc", ".thaw")
 
 
@@ -27,8 +28,14 @@ def runs_folder(root: Path) -> Path:
 
 
 def tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, else a SQLite file in the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root(root)}/mlflow.db"
+    """MLFLOW_TRACKING_URI, else a SQLite file in the project.
+
+    A path in it counts from the project, wherever a stage runs.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if given.startswith(SQLITE):
+        return f"{SQLITE}{project_root(root) / given.removeprefix(SQLITE)}"
+    return given if ":" in given else str(project_root(root) / given)
 
 
 def without_password(text: str) -> str:

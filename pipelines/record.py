@@ -9,40 +9,72 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pipelines.graph import Pipeline
+from pipelines.graph import RECORD, Graph, Pipeline, with_ancestors
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, result_files, run_folders
+from pipelines.store import FAILED_STAGE
 from stages.paths import Paths
 from stages.recipe import read_recipes
 from thaw.errors import UserError
 from thaw.files import read_json, write_json
 
 FLOW_RUN = "THAW_FLOW_RUN_ID"
-FAILED_STAGE = "thaw.failed_stage"
 
 
 def record(pipeline: Pipeline, recipe: str) -> RunFolder:
     """Copy a finished recipe's results into the folder of its run."""
-    key = run_key(pipeline.root, pipeline.graph, recipe)
-    folder = RunFolder(runs_folder(pipeline.root) / key)
-    folder.copy(result_files(recipe), pipeline.root)
-    run = describe(pipeline.root, recipe, key, os.environ.get(FLOW_RUN))
+    root, graph = pipeline.root, pipeline.graph
+    check_parameters(graph, recipe)
+    key = run_key(root, graph, recipe)
+    folder = RunFolder(runs_folder(root) / key)
+    files = result_files(recipe)
+    values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
+    run = describe(root, recipe, values, key, os.environ.get(FLOW_RUN))
+    if folder.is_finished_with(files, root):  # returned to: it was made when it was made
+        run.tags = {}
+    folder.copy(files, root)
     run.status = "FINISHED"
-    if FAILED_STAGE in folder.tags():
-        run.tags[FAILED_STAGE] = "none any more"
     run.tags |= data_tags(pipeline, recipe) | model_tags(recipe)
-    folder.write(run)
+    folder.write(run, without=(FAILED_STAGE,))
     return folder
 
 
-def describe(root: Path, recipe: str, key: str, flow_run_id: str | None) -> Run:
-    """Say what is known of a run before it starts."""
-    params = flatten(read_recipes(root / "params.yaml")[recipe])
+def check_parameters(graph: Graph, recipe: str) -> None:
+    """Refuse results that were made with other parameters than params.yaml has now.
+
+    Raises:
+        UserError: with the stage and the section.
+    """
+    for address, stage in with_ancestors(graph, [f"{RECORD}@{recipe}"]).items():
+        if stage.name == RECORD or stage.ran_with is None:
+            continue
+        for key, value in stage.params.items():
+            if stage.ran_with.get(key) != value:
+                raise UserError(
+                    f"params.yaml: {key} is not what {address} ran with, so its results are not "
+                    f"recorded. Run it again: dvc repro {RECORD}@{recipe}"
+                )
+
+
+def describe(
+    root: Path, recipe: str, values: Mapping[str, Any], key: str, flow_run_id: str | None
+) -> Run:
+    """Say what is known of a run before it starts.
+
+    Args:
+        root: the project.
+        recipe: its name.
+        values: its parameters.
+        key: the run key.
+        flow_run_id: Prefect's, if a flow works on it.
+    """
     flow = {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
-    return Run(key, recipe, "RUNNING", params, git_tags(project_root(root)) | flow)
+    return Run(key, recipe, "RUNNING", flatten(values), git_tags(project_root(root)) | flow)
 
 
 def git_tags(root: Path) -> dict[str, str]:

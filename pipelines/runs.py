@@ -5,10 +5,12 @@ project. It holds all that MLflow is told, so that a store that was down, or was
 filled at any later time.
 """
 
+import filecmp
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +35,8 @@ class Run:
         status: in MLflow's words.
         params: flattened parameters as text.
         tags: text about the run.
+        began: when it was first heard of, in milliseconds since 1970.
+        ended: when it ended last, None while it runs.
     """
 
     key: str
@@ -40,6 +44,8 @@ class Run:
     status: Status
     params: dict[str, str]
     tags: dict[str, str] = field(default_factory=dict)
+    began: int | None = None
+    ended: int | None = None
 
 
 class RunFolder:
@@ -57,24 +63,53 @@ class RunFolder:
         """Held by whoever sends the run: two senders would log points twice."""
         return self.path / LOCK
 
-    def write(self, run: Run) -> None:
-        """Write ``run.json``, keeping the tags that it has and `run` lacks."""
-        run.tags = self.tags() | run.tags
+    def write(self, run: Run, without: Sequence[str] = ()) -> None:
+        """Write ``run.json``, keeping the tags that it has and `run` lacks, but for some.
+
+        A run keeps its beginning, and its end for as long as it stays as it ended.
+        """
+        before = self.read() if (self.path / RUN).exists() else None
+        now = int(time.time() * 1000)
+        kept = before.tags if before else {}
+        run.tags = {k: v for k, v in (kept | run.tags).items() if k not in without}
+        run.began = before.began if before and before.began else now
+        run.ended = None if run.status == "RUNNING" else now
+        if before and asdict(before) == asdict(run) | {"ended": before.ended}:
+            return
         write_json(self.path / RUN, asdict(run))
 
-    def tags(self) -> dict[str, str]:
-        """Return the tags of the run as it was written last, if it was."""
-        return self.read().tags if (self.path / RUN).exists() else {}
+    def is_finished_with(self, files: Iterable[Path], root: Path) -> bool:
+        """Say whether these very results were recorded already; timings do not count."""
+        if not (self.path / RUN).exists() or self.read().status != "FINISHED":
+            return False
+        results = [file for file in files if file.name != TIMING]
+        copies = [self.path / "files" / file for file in results]
+        return all(
+            copy.exists() and filecmp.cmp(copy, root / file, shallow=False)
+            for copy, file in zip(copies, results, strict=True)
+        )
 
     def read(self) -> Run:
         """Read ``run.json``."""
         return Run(**read_json(self.path / RUN))
 
     def copy(self, files: Iterable[Path], root: Path) -> None:
-        """Copy files of the project, as they are now, under their names relative to its root."""
+        """Copy files of the project, as they are now, under their names relative to its root.
+
+        What a run has told already stays: a fit that begins anew is the same one, step by step.
+        """
         for file in files:
+            if self._goes_further(file, root):
+                continue
             with replacing(self.path / "files" / file) as part:
                 shutil.copyfile(root / file, part)
+
+    def _goes_further(self, file: Path, root: Path) -> bool:
+        """Say whether the copy begins with all that the file holds now."""
+        copy = self.path / "files" / file
+        if file.suffix != ".csv" or not copy.exists():
+            return False
+        return copy.read_bytes().startswith((root / file).read_bytes())
 
     def files(self) -> list[Path]:
         """List the copied files, relative to ``files/``."""
@@ -93,16 +128,26 @@ class RunFolder:
             digest.update((self.path / "files" / file).read_bytes())
         return digest.hexdigest()[:32]
 
+    def state(self) -> str:
+        """Hash when its files were written and how long they are: `digest` reads them all."""
+        files = [Path("..", RUN), *self.files()]
+        lines = [
+            f"{file} {status.st_mtime_ns} {status.st_size}"
+            for file in files
+            if (status := (self.path / "files" / file).stat())
+        ]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
     def sent_to(self, uri: str) -> bool:
         """Say whether a store was sent the run as it is now. The store may have lost it since."""
         if not (self.path / SENT).exists():
             return False
-        return bool(read_json(self.path / SENT).get(without_password(uri)) == self.digest())
+        return bool(read_json(self.path / SENT).get(without_password(uri)) == self.state())
 
-    def note_sent(self, uri: str, digest: str) -> None:
-        """Note that a store has the run."""
+    def note_sent(self, uri: str, state: str) -> None:
+        """Note that a store has the run as it was in a state."""
         sent = read_json(self.path / SENT) if (self.path / SENT).exists() else {}
-        write_json(self.path / SENT, sent | {without_password(uri): digest})
+        write_json(self.path / SENT, sent | {without_password(uri): state})
 
 
 def run_folders(folder: Path) -> list[RunFolder]:

@@ -19,16 +19,16 @@ class Slots:
     Args:
         jobs: stages at once.
         cores: for training.
-        gpus: indexes of the GPUs.
+        gpus: names of the GPUs.
     """
 
-    def __init__(self, jobs: int, cores: int, gpus: list[int]) -> None:
+    def __init__(self, jobs: int, cores: int, gpus: list[str]) -> None:
         self._jobs, self._cores, self._gpus = jobs, cores, list(gpus)
         self._all_cores, self._all_gpus = cores, len(gpus)
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, stage: Stage, stop: threading.Event) -> Iterator[list[int]]:
+    def take(self, stage: Stage, stop: threading.Event) -> Iterator[list[str]]:
         """Wait for what a stage needs and hold it.
 
         Args:
@@ -36,7 +36,7 @@ class Slots:
             stop: ends the waiting.
 
         Yields:
-            The indexes of its GPUs.
+            The names of its GPUs, as in CUDA_VISIBLE_DEVICES.
         """
         cores = min(threads_of(stage), self._all_cores)
         gpus = min(int(stage.meta.get("gpu", 0)), self._all_gpus)
@@ -68,12 +68,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def gpus() -> list[int]:
-    """List the NVIDIA GPUs by their index among the visible ones; without torch, so quickly."""
+def gpus() -> list[str]:
+    """Name the visible NVIDIA GPUs, by index or UUID; without torch, so quickly."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [int(index) for index in visible.split(",") if index.strip().isdigit()]
+        names = [name.strip() for name in visible.split(",")]
+        return [name for name in names if name and name != "-1"]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return list(range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines())))
+    there = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(index) for index in range(len(there))]

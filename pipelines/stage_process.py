@@ -4,16 +4,16 @@ import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TextIO
 
-from pipelines import guard
-from stages.warm import ADDRESS, Remote, start
+from filelock import FileLock, Timeout
+
+from pipelines.dvc_process import Guarded, start_dvc
+from stages.warm import Remote
 from thaw.errors import UserError
 
 LOGS = Path(".thaw", "logs")
@@ -26,6 +26,7 @@ OUTCOMES = {
 # Ends after which another try can help.
 PASSING = (f"exit code {os.EX_TEMPFAIL}", "SIGKILL", "SIGTERM")
 SECONDS_BETWEEN_LOOKS = 0.25
+SECONDS_BETWEEN_TRIES = 5.0  # while DVC is at the same files for somebody else
 # What DVC says after every stage, for people who run it by hand.
 ADVICE = (
     "To track the changes with git", "git add ", "To enable auto staging",
@@ -97,27 +98,75 @@ def run_stage(
     dvc = ["--wait-for-lock", "repro", "--single-item", address, *(["--force"] if force else [])]
     log = root / LOGS / f"{address}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    all_of_it = os.environ | dict(environment or {}) | _for_stages()
-    deadline = time.monotonic() + timeout
-    with (
-        log.open("w", encoding="utf-8") as output,
-        log.open(encoding="utf-8", errors="replace") as written,
-        _start_dvc(dvc, root, all_of_it, output, worker) as process,
-    ):
-        rest = ""
-        while (code := process.wait(SECONDS_BETWEEN_LOOKS)) is None:
-            rest = _forward(rest + written.read(), on_line)
-            on_look()
-            if stop is not None and stop.is_set():
-                raise StoppedError(address)
-            if time.monotonic() > deadline:
-                raise TooLongError(address, timeout)
-        _forward(rest + written.read() + "\n", on_line)
+
+    def look() -> None:
         on_look()
-    text = log.read_text(encoding="utf-8", errors="replace")
+        if stop is not None and stop.is_set():
+            raise StoppedError(address)
+
+    with _turn(log.with_suffix(".lock"), look):
+        while True:
+            with log.open("w", encoding="utf-8") as output:
+                process = start_dvc(dvc, root, environment or {}, output, worker)
+            code = _follow(process, log, address, timeout, on_line, look)
+            text = log.read_text(encoding="utf-8", errors="replace")
+            if not code or not _is_busy(text):
+                break
+            on_line(f"{address}: waits for another DVC process.")
+            _wait(SECONDS_BETWEEN_TRIES, look)
     if code:
         raise _failure(address, code, text, log.relative_to(root))
     return outcome(text)
+
+
+@contextmanager
+def _turn(lock: Path, look: Callable[[], None]) -> Iterator[None]:
+    """Wait until no other flow is at the stage: two would write one log."""
+    turn = FileLock(lock)
+    while True:
+        try:
+            turn.acquire(timeout=SECONDS_BETWEEN_LOOKS)
+            break
+        except Timeout:
+            look()
+    try:
+        yield
+    finally:
+        turn.release()
+
+
+def _wait(seconds: float, look: Callable[[], None]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        look()
+
+
+def _follow(
+    process: Remote | Guarded,
+    log: Path,
+    address: str,
+    timeout: float,
+    on_line: Callable[[str], None],
+    look: Callable[[], None],
+) -> int:
+    """Hand on what is written to the log until the process has ended; return its exit code."""
+    deadline = time.monotonic() + timeout
+    with process, log.open(encoding="utf-8", errors="replace") as written:
+        rest = ""
+        while (code := process.wait(SECONDS_BETWEEN_LOOKS)) is None:
+            rest = _forward(rest + written.read(), on_line)
+            look()
+            if time.monotonic() > deadline:
+                raise TooLongError(address, timeout)
+        _forward(rest + written.read() + "\n", on_line)
+        look()
+    return code
+
+
+def _is_busy(text: str) -> bool:
+    """Say whether DVC ended because another process of it works on the same files."""
+    return "Unable to acquire lock" in text or "is busy, it is being blocked" in text
 
 
 def outcome(text: str) -> str:
@@ -132,62 +181,6 @@ def outcome(text: str) -> str:
     raise UserError(f"DVC says nothing of what it did with the stage: {text[-500:]}")
 
 
-def _for_stages() -> dict[str, str]:
-    """Let `python` in dvc.yaml be this one, and let lines come as they are printed."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {"PATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-class Guarded:
-    """A command behind guard.py, which ends with this object, or with this process.
-
-    Args:
-        command: to run.
-        settings: for Popen.
-    """
-
-    def __init__(self, command: Sequence[str], **settings: Any) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guard.__file__, *command],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **settings,
-        )
-
-    def wait(self, timeout: float) -> int | None:
-        """Return the exit code, or None after so many seconds."""
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.communicate()  # closes its input, which ends it if it has not
-
-
-def _start_dvc(
-    arguments: Sequence[str],
-    root: Path,
-    environment: Mapping[str, str],
-    output: TextIO,
-    worker: Path | None,
-) -> Remote | Guarded:
-    """Start DVC in a fork of the worker or, if that cannot be, in a process of its own."""
-    if worker is not None:
-        told = {**environment, ADDRESS: str(worker)}
-        with Path(os.devnull).open() as nothing:
-            streams = (nothing.fileno(), output.fileno(), output.fileno())
-            remote = start(worker, "dvc", arguments, cwd=root, environment=told, streams=streams)
-        if remote is not None:
-            return remote
-    dvc = [sys.executable, "-m", "dvc", *arguments]
-    return Guarded(dvc, cwd=root, env=environment, stdout=output)
-
-
 def _forward(text: str, on_line: Callable[[str], None]) -> str:
     """Hand on the whole lines; return what is left, a line that is still being written."""
     *lines, rest = text.split("\n")
@@ -200,10 +193,9 @@ def _forward(text: str, on_line: Callable[[str], None]) -> str:
 def _failure(address: str, code: int, text: str, log: Path) -> StageFailedError:
     told = re.findall(r"exited with (-?\d+)", text)
     end = ending(int(told[-1]) if told else code)
-    locked = "Unable to acquire lock" in text or "is busy, it is being blocked" in text
     tail = "\n".join(f"  {line}" for line in text.rstrip().splitlines()[-TAIL:])
     return StageFailedError(
-        f"{address} failed with {end}. {log} ends:\n{tail}", passing=locked or end in PASSING
+        f"{address} failed with {end}. {log} ends:\n{tail}", passing=end in PASSING
     )
 
 

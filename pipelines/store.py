@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "thaw"
-KEY, SENT = "thaw.key", "thaw.sent"
+KEY, SENT, FAILED_STAGE = "thaw.key", "thaw.sent", "thaw.failed_stage"
 # A store that does not answer must not hold up training, nor whoever waits for the result.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 MOST = 1000  # points in one request: the server's limit
@@ -75,23 +75,25 @@ class Store:
             StoreError: it could not be sent, or not all of it.
         """
         with FileLock(folder.lock), store_errors(self.uri):
-            digest = folder.digest()
+            digest, state = folder.digest(), folder.state()
             run = folder.read()
             stored = self.run(run.key) or self._create(run)
             self._send_params(stored, run)
-            self._send_points(stored, points(folder.path / "files"))
+            self._send_points(stored, points(folder.path / "files"), run.ended)
             if run.status != "RUNNING" and stored.data.tags.get(SENT) != digest:
                 self._send_files(stored, folder)
             self._send_tags(stored, run)
             self._send_status(stored, run)
             if run.status != "RUNNING":
                 self.client.set_tag(stored.info.run_id, SENT, digest)
-                folder.note_sent(self.uri, digest)
+                folder.note_sent(self.uri, state)
 
     def _create(self, run: Run) -> "StoredRun":
         tags = {KEY: run.key, "thaw.recipe": run.recipe}
         name = f"{run.recipe}-{run.key[:6]}"  # so that a chart's legend tells runs apart
-        return self.client.create_run(self.experiment.experiment_id, run_name=name, tags=tags)
+        return self.client.create_run(
+            self.experiment.experiment_id, start_time=run.began, run_name=name, tags=tags
+        )
 
     def _send_params(self, stored: "StoredRun", run: Run) -> None:
         from mlflow.entities import Param
@@ -105,11 +107,11 @@ class Store:
             some = lacking[first : first + MOST_PARAMS]
             self.client.log_batch(stored.info.run_id, params=some)
 
-    def _send_points(self, stored: "StoredRun", found: Sequence[Point]) -> None:
+    def _send_points(self, stored: "StoredRun", found: Sequence[Point], ended: int | None) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        lacking = [Metric(p.key, p.value, now, p.step) for p in self._lacking(stored, found)]
+        when = ended or int(time.time() * 1000)
+        lacking = [Metric(p.key, p.value, when, p.step) for p in self._lacking(stored, found)]
         for first in range(0, len(lacking), MOST):
             some = lacking[first : first + MOST]
             self.client.log_batch(stored.info.run_id, metrics=some)
@@ -147,6 +149,8 @@ class Store:
             self.client.log_batch(
                 stored.info.run_id, tags=[RunTag(name, value) for name, value in tags.items()]
             )
+        if FAILED_STAGE in stored.data.tags and FAILED_STAGE not in run.tags:
+            self.client.delete_tag(stored.info.run_id, FAILED_STAGE)
 
     def _send_status(self, stored: "StoredRun", run: Run) -> None:
         if stored.info.status == run.status:
@@ -154,7 +158,7 @@ class Store:
         if run.status == "RUNNING":
             self.client.update_run(stored.info.run_id, status="RUNNING")
         else:
-            self.client.set_terminated(stored.info.run_id, run.status)
+            self.client.set_terminated(stored.info.run_id, run.status, run.ended)
 
 
 @contextmanager
@@ -180,6 +184,7 @@ def _open(uri: str, project: Path) -> "tuple[MlflowClient, Experiment]":
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # a store that is down is told of once
     (project / ".thaw").mkdir(exist_ok=True)
     with FileLock(project / ".thaw" / "store.lock"):
         client = MlflowClient(tracking_uri=uri)

@@ -6,6 +6,7 @@ stages that it needs are through, beside all others that are. DVC decides what t
 
 import argparse
 import math
+import re
 import sys
 import threading
 import time
@@ -35,12 +36,13 @@ from pipelines.graph import RECORD, Graph, Pipeline, Stage, of_recipes  # noqa: 
 from pipelines.live import LiveRun, Sender, mark_killed  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
 from pipelines.published import add_published  # noqa: E402
-from pipelines.record import FAILED_STAGE, FLOW_RUN  # noqa: E402
+from pipelines.record import FLOW_RUN  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.runs import RunFolder, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
 from pipelines.stage_process import LOGS, StageFailedError, StoppedError, run_stage  # noqa: E402
+from pipelines.store import FAILED_STAGE  # noqa: E402
 from pipelines.warm_worker import attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.paths import Paths  # noqa: E402
@@ -84,6 +86,7 @@ class Session:
         self.slots = slots
         self.environment = {FLOW_RUN: flow_run_id, "MLFLOW_TRACKING_URI": sender.uri}
         self.stop = threading.Event()
+        self.unseen = threading.Event()
         self.refusals = refusals(root, {graph[address].recipe for address in stale})
         self.runs = {
             stage.recipe: LiveRun(root, graph, stage.recipe, flow_run_id, sender)
@@ -96,12 +99,14 @@ class Session:
         if stage.address not in self.stale:
             return "Unchanged"
         if refusal := self.refusals.get(stage.recipe):
-            raise StageFailedError(f"{stage.address} was not started:\n{refusal}", passing=False)
+            raise StageFailedError(
+                f"{stage.recipe} was not started. In params.yaml:\n{refusal}", passing=False
+            )
         with self.slots.take(stage, self.stop) as mine:
             if self.stop.is_set():
                 raise StoppedError(stage.address)
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, mine))} if mine else {}
-            progress = Progress(self.root, stage, self.runs.get(stage.recipe))
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
+            progress = Progress(self.root, stage, self.runs.get(stage.recipe), self.unseen)
             return run_stage(
                 self.root,
                 stage.address,
@@ -125,14 +130,14 @@ class Session:
     def close(self, states: Mapping[str, State]) -> None:
         """Say in MLflow how each recipe's run ended."""
         for recipe, run in self.runs.items():
-            bad = [
-                a for a, state in states.items() if state.is_failed() and a.endswith(f"@{recipe}")
-            ]
+            bad = [a for a in broken(states) if a.endswith(f"@{recipe}")]
             if self.stop.is_set():
                 if run.begun:
                     run.set_status("KILLED")
             elif bad:
                 run.set_status("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
+            elif run.begun and not is_done(states.get(f"{RECORD}@{recipe}")):
+                run.set_status("FAILED")
             run.end()
 
 
@@ -143,10 +148,13 @@ class Progress:
         root: where the stage runs.
         stage: any stage; those without epochs have nothing to follow.
         run: of its recipe, if the flow records that.
+        unseen: set when Prefect's server is gone: to ask it takes a minute each time.
     """
 
-    def __init__(self, root: Path, stage: Stage, run: LiveRun | None) -> None:
-        self._root, self._stage, self._run = root, stage, run
+    def __init__(
+        self, root: Path, stage: Stage, run: LiveRun | None, unseen: threading.Event
+    ) -> None:
+        self._root, self._stage, self._run, self._unseen = root, stage, run, unseen
         plan = stage.params.get(f"recipes.{stage.recipe}.{stage.name}")
         self._epochs = int(plan.get("epochs") or 0) if isinstance(plan, Mapping) else 0
         self._since = time.time_ns()
@@ -159,6 +167,17 @@ class Progress:
             return
         if self._run:
             self._run.follow(self._stage.name, self._since)
+        try:
+            if not self._unseen.is_set():
+                self._show()
+        except Exception as error:  # a server that is gone must not end what it was to show
+            self._unseen.set()
+            get_run_logger().warning(
+                "%s goes on, but progress is shown no more: %s: %s",
+                self._stage.address, type(error).__name__, error,
+            )  # fmt: skip
+
+    def _show(self) -> None:
         file = self._root / Paths(self._stage.recipe).result(self._stage.name, "history.csv")
         try:
             changed = file.stat().st_mtime_ns
@@ -166,9 +185,9 @@ class Progress:
             return
         if changed >= self._since and changed != self._shown:
             self._shown = changed
-            self._show(file.read_text(encoding="utf-8").splitlines())
+            self._draw(file.read_text(encoding="utf-8").splitlines())
 
-    def _show(self, history: list[str]) -> None:
+    def _draw(self, history: list[str]) -> None:
         done = len(history) - 1
         last = dict(zip(history[0].split(","), history[-1].split(","), strict=True))
         values = ", ".join(f"{k} {float(v):.4f}" for k, v in last.items() if v and k != "epoch")
@@ -176,7 +195,7 @@ class Progress:
         text += f": {values}" if done else ""
         percent = 100.0 * done / self._epochs
         if self._artifact is None:
-            key = self._stage.address.replace("@", "-").replace("_", "-").lower()
+            key = re.sub("[^a-z0-9]+", "-", self._stage.address.lower())  # Prefect's rule
             self._artifact = create_progress_artifact(percent, key=key, description=text)
         else:
             update_progress_artifact(self._artifact, percent, description=text)
@@ -309,21 +328,34 @@ def show_results(root: Path, recipes: set[str]) -> None:
     create_table_artifact(rows, key="results", description="Results on held-out items")
 
 
+def is_done(state: State | None) -> bool:
+    """Say whether a stage went well."""
+    return state is not None and state.is_completed()
+
+
+def broken(states: Mapping[str, State]) -> dict[str, State]:
+    """Pick the stages that began, or tried to, and did not go well."""
+    return {a: s for a, s in states.items() if s.is_final() and not s.is_completed()}
+
+
 def summary(states: Mapping[str, State]) -> str:
     """Count what was done.
 
     Raises:
         FailedError: with what failed and why, and what was not begun for it.
     """
-    failed = {address: state for address, state in states.items() if state.is_failed()}
+    failed = broken(states)
     waiting = [address for address, state in states.items() if not state.is_final()]
     counts = Counter(state.name for state in states.values() if state.is_completed())
     done = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
-    if not failed:
+    if not failed and not waiting:
         return f"{done}."
     # The same refusal stands before every first stage of a recipe.
     why = "\n".join(
-        dict.fromkeys(str(state.result(raise_on_failure=False)) for state in failed.values())
+        dict.fromkeys(
+            str(state.result(raise_on_failure=False) or state.message or f"{address} {state.name}")
+            for address, state in failed.items()
+        )
     )
     rest = f"\nNot begun for it: {', '.join(waiting)}." if waiting else ""
     raise FailedError(f"{plural(len(failed), 'stage')} failed; done: {done}.\n{why}{rest}")
@@ -375,7 +407,7 @@ def train(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the flow; return the exit code: 1 if anything failed."""
+    """Run the flow; return the exit code: 1 if anything failed, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
     parser.add_argument("recipes", nargs="*", help="none: all under recipes: in params.yaml")
     parser.add_argument("-j", "--jobs", type=int, help="stages at once")
@@ -385,13 +417,17 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--refresh", action="store_true", help="fetch again what no checksum pins")
     chosen = parser.parse_args(arguments)
-    state = train(
-        recipes=chosen.recipes or None,
-        overrides=chosen.overrides or None,
-        jobs=chosen.jobs,
-        refresh=chosen.refresh,
-        return_state=True,
-    )
+    try:
+        state = train(
+            recipes=chosen.recipes or None,
+            overrides=chosen.overrides or None,
+            jobs=chosen.jobs,
+            refresh=chosen.refresh,
+            return_state=True,
+        )
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        return 130
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
 

@@ -5,15 +5,19 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pipelines.places import WORKSPACES
+from stages.recipe import read_recipes
 from thaw.errors import UserError
 from thaw.files import remove
+from thaw.params.base import did_you_mean
 
 
 @contextmanager
@@ -31,6 +35,7 @@ def workspace(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
     Raises:
         UserError: an override that fits no parameter, or a project without git.
     """
+    check_overrides(root / "params.yaml", overrides)
     name = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:12]
     folder = root / WORKSPACES / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,23 +89,43 @@ def _share_cache(root: Path, folder: Path) -> None:
         local["core"] = {"no_scm": True}
 
 
-def _apply(params: Path, overrides: Sequence[str]) -> None:
-    """Change parameters as `dvc exp run -S` does; unlike it, refuse keys that do not exist."""
-    from dvc.utils.hydra import apply_overrides
+def check_overrides(params: Path, overrides: Sequence[str]) -> None:
+    """Refuse overrides before anything is copied for them.
 
-    from stages.recipe import read_recipes
-
+    Raises:
+        UserError: with the override, and a key that comes near to a wrong one.
+    """
     recipes = read_recipes(params)
     for override in overrides:
         key, equals, _ = override.partition("=")
-        first, _, rest = key.partition(".")
-        recipe, _, section = rest.partition(".")
-        if not equals or first != "recipes" or not section or recipe not in recipes:
+        first, *path = key.split(".")
+        if not equals or first != "recipes" or len(path) < 2:
             raise UserError(
                 f"override {override}: write recipes.RECIPE.KEY=VALUE, as in "
-                f"recipes.{next(iter(recipes))}.seed=1, with a recipe of params.yaml."
+                f"recipes.{next(iter(recipes))}.seed=1."
             )
-    try:
-        apply_overrides(params, list(overrides))
-    except Exception as error:  # hydra's and omegaconf's have no common class of their own
-        raise UserError(f"overrides {' '.join(overrides)}: {error}") from error
+        node: Any = recipes
+        for part in path:
+            if isinstance(node, Mapping) and part not in node:
+                raise UserError(
+                    f"override {override}: params.yaml has no {part!r} there; "
+                    f"{did_you_mean(part, list(node))}"
+                )
+            node = node[part] if isinstance(node, Mapping) else None
+    with tempfile.TemporaryDirectory() as folder:
+        _apply(Path(shutil.copy(params, folder)), overrides)
+
+
+def _apply(params: Path, overrides: Sequence[str]) -> None:
+    """Change parameters as `dvc exp run -S` does."""
+    from dvc.utils.hydra import apply_overrides
+
+    for override in overrides:
+        try:
+            apply_overrides(params, [override])
+        except Exception as error:  # hydra's and omegaconf's have no common class of their own
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(
+                f"override {override}: {reason}. A list is written [a, b], a text with odd "
+                "characters in quotes."
+            ) from error

@@ -11,7 +11,7 @@ import time
 
 from stages.check import STAGES, check
 from stages.paths import Paths
-from stages.recipe import read_params
+from stages.recipe import PARAMS_FILE, read_params
 from stages.timing import write_timing
 from thaw.errors import PassingError, UserError
 
@@ -62,6 +62,12 @@ def run(stage: str, recipe: str) -> None:
     params = read_params(recipe, module.Params)
     started = time.perf_counter()
     rates = module.run(params, Paths(recipe)) or {}
+    if read_params(recipe, module.Params) != params:
+        # DVC reads them when a stage has ended: it would keep these results under other values.
+        raise UserError(
+            f"{PARAMS_FILE}: what this stage reads of recipes.{recipe} was edited while it ran, so "
+            "its results do not count. Run it again."
+        )
     write_timing(stage, recipe, time.perf_counter() - started, rates)
 
 

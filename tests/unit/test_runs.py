@@ -13,11 +13,13 @@ from pipelines.graph import Stage, of_recipes, with_ancestors
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
 from pipelines.published import add_published
+from pipelines.record import check_parameters
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten
-from pipelines.slots import Slots
+from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.train import FailedError, summary
+from pipelines.workspace import check_overrides
 from stages.recipe import read_recipes
 from thaw.errors import UserError
 
@@ -30,6 +32,7 @@ def make_stage(address: str, needs: tuple[str, ...] = (), **values) -> Stage:
         command=f"python -m stages {address}",
         needs=frozenset(needs),
         params=params,
+        ran_with=values.pop("ran_with", None),
         leaves=values.pop("leaves", ()),
         outs={},
         meta=values.pop("meta", {}),
@@ -138,7 +141,7 @@ def test_a_run_folder_says_what_it_holds_and_who_has_it(tmp_path: Path) -> None:
     assert folder.read().tags == {"commit": "d", "flow": "f"}
     assert folder.files() == [Path("results/history.csv")]
     assert not folder.sent_to("sqlite:///x")
-    folder.note_sent("sqlite:///x", folder.digest())
+    folder.note_sent("sqlite:///x", folder.state())
     folder.note_sent("http://user:secret@host:5000", "other")
     assert "secret" not in (folder.path / "sent.json").read_text()
     assert folder.sent_to("sqlite:///x")
@@ -146,6 +149,61 @@ def test_a_run_folder_says_what_it_holds_and_who_has_it(tmp_path: Path) -> None:
     (tmp_path / "results" / "history.csv").write_text("epoch\n0\n")
     folder.copy([Path("results/history.csv")], tmp_path)
     assert not folder.sent_to("sqlite:///x")
+
+
+def test_a_run_returned_to_stays_as_it_was(tmp_path: Path) -> None:
+    file, folder = Path("results/pets/fit/history.csv"), RunFolder(tmp_path / "runs" / "key")
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("epoch\n0\n1\n")
+    folder.copy([file], tmp_path)
+    folder.write(Run("key", "pets", "RUNNING", {}, {"failed": "fit", "commit": "c"}))
+    assert folder.read().began
+    assert not folder.is_finished_with([file], tmp_path)
+    folder.write(Run("key", "pets", "FINISHED", {}), without=["failed"])
+    first = folder.read()
+    assert (first.tags, bool(first.ended)) == ({"commit": "c"}, True)
+    assert folder.is_finished_with([file], tmp_path)
+    folder.write(Run("key", "pets", "FINISHED", {}))
+    assert folder.read() == first
+
+    # A fit that begins anew takes nothing back; another result replaces it.
+    (tmp_path / file).write_text("epoch\n0\n")
+    folder.copy([file], tmp_path)
+    assert (folder.path / "files" / file).read_text() == "epoch\n0\n1\n"
+    assert not folder.is_finished_with([file], tmp_path)
+    (tmp_path / file).write_text("epoch\n7\n")
+    folder.copy([file], tmp_path)
+    assert (folder.path / "files" / file).read_text() == "epoch\n7\n"
+
+
+def test_results_of_other_parameters_are_not_recorded() -> None:
+    ran = {"recipes.a.fit": {"epochs": 3}}
+    graph = {
+        "fit@a": make_stage("fit@a", params={"fit": {"epochs": 3}}, ran_with=ran),
+        "record@a": make_stage("record@a", needs=("fit@a",)),
+    }
+    check_parameters(graph, "a")
+    graph["fit@a"] = make_stage("fit@a", params={"fit": {"epochs": 4}}, ran_with=ran)
+    with pytest.raises(UserError, match=r"recipes\.a\.fit is not what fit@a ran with"):
+        check_parameters(graph, "a")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["recipes.pets_sample.fit_frozen.epochz=1"], "has no 'epochz' there; did you mean 'epoch"),
+        (["recipes.pets_sampel.seed=1"], "has no 'pets_sampel' there; did you mean 'pets_sample'"),
+        (["seed=1"], "write recipes.RECIPE.KEY=VALUE"),
+        (["recipes.pets_sample.seed"], "write recipes.RECIPE.KEY=VALUE"),
+        (["recipes.pets_sample.seed=1,2"], r"recipes.pets_sample.seed=1,2: .*A list is written \["),
+    ],
+)
+def test_overrides_that_fit_nothing_are_refused(overrides: list[str], told: str) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    with pytest.raises(UserError, match=told):
+        check_overrides(ROOT / "params.yaml", overrides)
+    check_overrides(ROOT / "params.yaml", ["recipes.pets_sample.fit_unfrozen.lr=[1e-5, 1e-3]"])
+    assert (ROOT / "params.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("inside", ["", ".dvc/tmp/exps/tmp1", ".thaw/workspaces/0a1b"])
@@ -157,6 +215,13 @@ def test_runs_belong_to_the_project_from_wherever_they_are_made(
     assert tracking_uri(tmp_path / inside) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert tracking_uri(tmp_path / inside) == "http://127.0.0.1:1"
+    for given, wanted in {
+        "sqlite:///other.db": f"sqlite:///{tmp_path}/other.db",
+        "sqlite:////there/other.db": "sqlite:////there/other.db",
+        "some/folder": f"{tmp_path}/some/folder",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        assert tracking_uri(tmp_path / inside) == wanted
 
 
 def test_a_published_recipe_is_added_by_one_line(tmp_path: Path) -> None:
@@ -189,16 +254,16 @@ def test_a_recipe_that_is_nowhere_is_refused(tmp_path: Path) -> None:
 def test_training_is_limited_by_cores_and_gpus() -> None:
     two_threads = make_stage("fit@a", params={"threads": 2}, meta={"gpu": 1})
     light = make_stage("split@a")
-    slots, stop = Slots(jobs=3, cores=2, gpus=[0, 1]), threading.Event()
+    slots, stop = Slots(jobs=3, cores=2, gpus=["0", "1"]), threading.Event()
     began = threading.Event()
 
     def train() -> None:
         with slots.take(two_threads, stop) as gpus:
-            assert gpus == [0]
+            assert gpus == ["0"]
             began.set()
 
     with slots.take(two_threads, stop) as mine, slots.take(light, stop) as none:
-        assert (mine, none) == ([0], [])
+        assert (mine, none) == (["0"], [])
         other = threading.Thread(target=train)
         other.start()
         assert not began.wait(0.3)  # a GPU and a job are free, the cores are not
@@ -208,8 +273,19 @@ def test_training_is_limited_by_cores_and_gpus() -> None:
 
 def test_a_stage_that_wants_more_than_there_is_gets_all() -> None:
     greedy = make_stage("fit@a", params={"threads": 64}, meta={"gpu": 4})
-    with Slots(jobs=1, cores=2, gpus=[3]).take(greedy, threading.Event()) as mine:
-        assert mine == [3]
+    with Slots(jobs=1, cores=2, gpus=["3"]).take(greedy, threading.Event()) as mine:
+        assert mine == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-1a2b, MIG-3c", ["GPU-1a2b", "MIG-3c"])],
+)
+def test_visible_gpus_keep_their_names(
+    visible: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus() == names
 
 
 def test_what_dvc_did_is_read_from_its_words() -> None:
@@ -251,3 +327,16 @@ def test_a_summary_counts_what_was_done_and_tells_a_failure_once() -> None:
     assert str(told.value).count("same reason") == 1
     assert "2 stages failed; done: 1 Ran, 1 Unchanged." in str(told.value)
     assert "Not begun for it: e@y." in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["Crashed", "Cancelled"])
+def test_a_stage_that_did_not_end_by_itself_is_no_success(name: str) -> None:
+    from prefect import states
+
+    ended = {
+        "a@x": states.Completed(name="Ran"),
+        "b@x": getattr(states, name)(message="the reason"),
+        "c@x": states.Pending(name="NotReady"),
+    }
+    with pytest.raises(FailedError, match="1 stage failed; done: 1 Ran"):
+        summary(ended)
