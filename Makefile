@@ -50,6 +50,7 @@ lock: ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate \
 		--no-header --no-emit-index-url --group dev pyproject.toml --output-file requirements.lock
 
-clean: ## remove what can be made again: scratch files and caches, not data or results
-	@rm -rf .thaw .pytest_cache .mypy_cache .ruff_cache
+clean: ## remove what can be made again: scratch files and caches, not data, results or recorded runs
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache
+	@test ! -d .thaw || find .thaw -mindepth 1 -maxdepth 1 ! -name runs -exec rm -rf {} +
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

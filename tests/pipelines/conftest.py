@@ -1,10 +1,11 @@
-"""A project that has been trained once."""
+"""A project that has been trained once, and a Prefect server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from project import Project, quick_recipe
+from servers import prefect_server
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +16,15 @@ def trained(new_project: Callable[[], Project], shapes_archive: Path) -> Project
     project.run("dvc", "repro")
     project.commit("Train")
     return project
+
+
+@pytest.fixture(scope="module")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings of a running Prefect server."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as settings:
+        yield settings
+
+
+@pytest.fixture
+def recipe(shapes_archive: Path) -> dict:
+    return quick_recipe(shapes_archive)

@@ -1,0 +1,51 @@
+"""What Prefect's server and MLflow's store know of a project's flows."""
+
+import sys
+
+import httpx
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from project import Project
+
+FLOW = (sys.executable, "-m", "pipelines.train")
+
+
+def states(settings: dict[str, str], flow: str) -> dict[str, str]:
+    """The state's name of each task run of a flow run, by the stage's address."""
+    return {run["name"]: run["state_name"] for run in task_runs(settings, flow)}
+
+
+def task_runs(settings: dict[str, str], flow: str) -> list[dict]:
+    found = httpx.post(
+        f"{settings['PREFECT_API_URL']}/task_runs/filter",
+        json={"flow_runs": {"id": {"any_": [flow]}}},
+    )
+    return found.raise_for_status().json()
+
+
+def last_flow(settings: dict[str, str]) -> dict:
+    found = httpx.post(
+        f"{settings['PREFECT_API_URL']}/flow_runs/filter",
+        json={"sort": "EXPECTED_START_TIME_DESC", "limit": 1},
+    )
+    return found.raise_for_status().json()[0]
+
+
+def stored_runs(project: Project, uri: str | None = None) -> list[Run]:
+    """The runs of a store, by default the project's own."""
+    client = MlflowClient(uri or f"sqlite:///{project.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("thaw")
+    return client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def recipe_of(run: Run) -> str:
+    """The recipe that a stored run is of; its name says it as well."""
+    recipe = run.data.tags["thaw.recipe"]
+    assert run.info.run_name == f"{recipe}-{run.data.tags['thaw.key'][:6]}"
+    return recipe
+
+
+def steps(project: Project, run_id: str, key: str, uri: str | None = None) -> list[int]:
+    """The steps of a stored curve, in their order of arrival."""
+    client = MlflowClient(uri or f"sqlite:///{project.folder}/mlflow.db")
+    return [metric.step for metric in client.get_metric_history(run_id, key)]
