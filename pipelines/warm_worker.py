@@ -113,6 +113,7 @@ def attached_worker(log: Path) -> Iterator[Path]:
         try:
             yield address
         finally:
+            process.kill()  # it may still be importing; what it forked has ended by now
             process.communicate()
 
 
