@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from thaw.files import file_sha256
 
 PACKAGES = ("thaw", "stages")
+COMMAND_LINE = {"stages.__main__", "stages.command", "stages.warm"}
 
 
 def content_key(values: Mapping[str, Any], files: Iterable[Path], modules: Iterable[str]) -> str:
@@ -38,7 +39,7 @@ def content_key(values: Mapping[str, Any], files: Iterable[Path], modules: Itera
 def loaded_modules() -> list[str]:
     """Name this project's modules that this process has imported, the command line aside."""
     ours = {name for name in sys.modules if name.split(".")[0] in PACKAGES and "." in name}
-    return sorted(ours - {"stages.__main__"})
+    return sorted(ours - COMMAND_LINE)
 
 
 def _plain(value: Any) -> Any:

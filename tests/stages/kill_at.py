@@ -48,6 +48,6 @@ def kill_at(name: str, call: int) -> None:
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
     kill_at(sys.argv[1], int(sys.argv[2]))
-    from stages.__main__ import main
+    from stages.command import main
 
     sys.exit(main(sys.argv[3:]))
