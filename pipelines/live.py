@@ -140,7 +140,7 @@ class LiveRun:
             if changed >= since_ns and changed != self._seen.get(file):
                 self._seen[file] = changed
                 grown.append(file)
-        if grown:
+        if grown and self._take():
             self.folder.copy(grown, self._root)
             self.set_status("RUNNING")
 

@@ -99,12 +99,15 @@ def run_stage(
     log = root / LOGS / f"{address}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
 
-    def look() -> None:
-        on_look()
+    def go_on() -> None:
         if stop is not None and stop.is_set():
             raise StoppedError(address)
 
-    with _turn(log.with_suffix(".lock"), look):
+    def look() -> None:
+        on_look()
+        go_on()
+
+    with _turn(log.with_suffix(".lock"), go_on):
         while True:
             with log.open("w", encoding="utf-8") as output:
                 process = start_dvc(dvc, root, environment or {}, output, worker)
@@ -113,14 +116,14 @@ def run_stage(
             if not code or not _is_busy(text):
                 break
             on_line(f"{address}: waits for another DVC process.")
-            _wait(SECONDS_BETWEEN_TRIES, look)
+            _wait(SECONDS_BETWEEN_TRIES, go_on)
     if code:
         raise _failure(address, code, text, log.relative_to(root))
     return outcome(text)
 
 
 @contextmanager
-def _turn(lock: Path, look: Callable[[], None]) -> Iterator[None]:
+def _turn(lock: Path, go_on: Callable[[], None]) -> Iterator[None]:
     """Wait until no other flow is at the stage: two would write one log."""
     turn = FileLock(lock)
     while True:
@@ -128,18 +131,18 @@ def _turn(lock: Path, look: Callable[[], None]) -> Iterator[None]:
             turn.acquire(timeout=SECONDS_BETWEEN_LOOKS)
             break
         except Timeout:
-            look()
+            go_on()
     try:
         yield
     finally:
         turn.release()
 
 
-def _wait(seconds: float, look: Callable[[], None]) -> None:
+def _wait(seconds: float, go_on: Callable[[], None]) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_LOOKS)
-        look()
+        go_on()
 
 
 def _follow(
