@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo demo-dvc ready results ui test test-fast check lock clean
+.PHONY: help env demo results ui test test-fast check lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,17 +22,11 @@ env: .venv/installed ## make the environment in .venv from requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	@touch $@
 
-demo: ready ## run every sample recipe from archive to error rate by the flow, print the results
-	@$(BIN)/python -m pipelines.train
-	@$(BIN)/python -m pipelines.results
-
-demo-dvc: ready ## the same by plain `dvc repro`, which takes longer
-	@$(BIN)/dvc repro
-	@$(BIN)/python -m pipelines.results
-
-ready: env
+demo: env ## run every sample recipe from archive to error rate, print the results
 	@$(PYTHON) pipelines/preflight.py --gigabytes 2
 	@$(BIN)/python -m stages check
+	@$(BIN)/dvc repro
+	@$(BIN)/python -m pipelines.results
 
 results: env ## print the table of results again
 	@$(BIN)/python -m pipelines.results

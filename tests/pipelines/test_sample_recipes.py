@@ -1,10 +1,9 @@
-"""The sample recipes as they are in params.yaml, through the flow, as `make demo` runs them."""
+"""The sample recipes as they are in params.yaml, through `dvc repro`."""
 
 import json
 from collections.abc import Callable
 
 import pytest
-from flows import FLOW
 from project import Project
 from ruamel.yaml import YAML
 
@@ -29,20 +28,17 @@ MARGINS = {"pets_sample": 0.12, "dogscats_sample": 0.03, "bears_sample": 0.01}
 
 
 @pytest.fixture(scope="module")
-def metrics(
-    new_project: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, float]]:
+def metrics(new_project: Callable[[], Project]) -> dict[str, dict[str, float]]:
     """Final metrics of the samples, and as `R random` of those that began from random weights."""
     project = new_project()
-    home = str(tmp_path_factory.mktemp("prefect"))
-    project.run(*FLOW, PREFECT_HOME=home)
+    project.run("dvc", "repro")
     found = {recipe: final_metrics(project, recipe) for recipe in WORST}
     yaml = YAML()
     params = yaml.load(project.folder / "params.yaml")
     for recipe in MARGINS:
         params["images"][recipe]["weights"] = {"source": "none", "after": "stages/weights.py"}
     yaml.dump(params, project.folder / "params.yaml")
-    project.run(*FLOW, *MARGINS, PREFECT_HOME=home)
+    project.run("dvc", "repro", *(f"evaluate@{recipe}" for recipe in MARGINS))
     return found | {f"{recipe} random": final_metrics(project, recipe) for recipe in MARGINS}
 
 
