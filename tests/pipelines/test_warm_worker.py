@@ -27,10 +27,13 @@ def warm_worker(project: Project) -> Iterator[psutil.Process]:
     with subprocess.Popen(
         WORKER, cwd=project.folder, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
-        assert "are forked from here now" in process.stdout.readline()
-        yield psutil.Process(process.pid)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        try:
+            assert "are forked from here now" in process.stdout.readline()
+            yield psutil.Process(process.pid)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     assert not (project.folder / ".thaw/worker").exists()
 
 
