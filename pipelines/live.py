@@ -37,6 +37,7 @@ class Sender:
         self._changed: queue.Queue[RunFolder | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._unsent: dict[str, RunFolder] = {}
+        self._imported = threading.Event()
 
     def send(self, folder: RunFolder) -> None:
         """Send a run soon; no store is opened before the first."""
@@ -48,11 +49,17 @@ class Sender:
         """Give the thread some seconds for what is left; return the keys it did not get through."""
         if self._thread.is_alive():
             self._changed.put(None)
+            self._imported.wait()  # no store's fault, and slow on a busy machine
             self._thread.join(patience)
         return sorted(self._unsent)
 
     def _work(self) -> None:
-        from pipelines.store import Store, StoreError
+        try:
+            import mlflow.tracking  # noqa: F401
+
+            from pipelines.store import Store, StoreError
+        finally:
+            self._imported.set()
 
         store: Store | None = None
         failed = 0.0

@@ -130,12 +130,9 @@ class RunFolder:
 
     def state(self) -> str:
         """Hash when its files were written and how long they are: `digest` reads them all."""
-        files = [Path("..", RUN), *self.files()]
-        lines = [
-            f"{file} {status.st_mtime_ns} {status.st_size}"
-            for file in files
-            if (status := (self.path / "files" / file).stat())
-        ]
+        files = [Path(RUN), *(Path("files", file) for file in self.files())]
+        states = [(file, (self.path / file).stat()) for file in files]
+        lines = [f"{file} {status.st_mtime_ns} {status.st_size}" for file, status in states]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
     def sent_to(self, uri: str) -> bool:

@@ -1,6 +1,8 @@
 """What Prefect's server and MLflow's store know of a project's flows."""
 
 import sys
+import time
+from typing import Any
 
 import httpx
 from mlflow.entities import Run
@@ -8,6 +10,19 @@ from mlflow.tracking import MlflowClient
 from project import Project
 
 FLOW = (sys.executable, "-m", "pipelines.train")
+PATIENCE = 600.0  # seconds; two trainings beside it can keep a server waiting
+
+
+def ask(settings: dict[str, str], path: str, **query: Any) -> list[dict]:
+    """Search Prefect's API; ask again where an answer is lost, until patience ends."""
+    address = f"{settings['PREFECT_API_URL']}/{path}/filter"
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return httpx.post(address, json=query, timeout=60).raise_for_status().json()
+        except httpx.TimeoutException:
+            if time.monotonic() > deadline:
+                raise
 
 
 def states(settings: dict[str, str], flow: str) -> dict[str, str]:
@@ -16,19 +31,11 @@ def states(settings: dict[str, str], flow: str) -> dict[str, str]:
 
 
 def task_runs(settings: dict[str, str], flow: str) -> list[dict]:
-    found = httpx.post(
-        f"{settings['PREFECT_API_URL']}/task_runs/filter",
-        json={"flow_runs": {"id": {"any_": [flow]}}},
-    )
-    return found.raise_for_status().json()
+    return ask(settings, "task_runs", flow_runs={"id": {"any_": [flow]}})
 
 
 def last_flow(settings: dict[str, str]) -> dict:
-    found = httpx.post(
-        f"{settings['PREFECT_API_URL']}/flow_runs/filter",
-        json={"sort": "EXPECTED_START_TIME_DESC", "limit": 1},
-    )
-    return found.raise_for_status().json()[0]
+    return ask(settings, "flow_runs", sort="EXPECTED_START_TIME_DESC", limit=1)[0]
 
 
 def stored_runs(project: Project, uri: str | None = None) -> list[Run]:

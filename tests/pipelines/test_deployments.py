@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
+from flows import ask
 from project import ROOT, Project, environment, quick_recipe
 from servers import prefect_server, stop, until
 from test_dvc import stages_run
@@ -58,8 +58,7 @@ class Deployed:
 
     def ask(self, path: str, **query: Any) -> list[dict]:
         """Search Prefect's API."""
-        address = f"{self.settings['PREFECT_API_URL']}/{path}/filter"
-        return httpx.post(address, json=query, timeout=60).raise_for_status().json()
+        return ask(self.settings, path, **query)
 
     def flow_run(self, key: str) -> dict:
         """What the server knows of a flow run."""

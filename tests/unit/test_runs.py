@@ -151,6 +151,14 @@ def test_a_run_folder_says_what_it_holds_and_who_has_it(tmp_path: Path) -> None:
     assert not folder.sent_to("sqlite:///x")
 
 
+def test_a_run_that_failed_before_it_began_has_no_files(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "key")
+    folder.write(Run("key", "pets", "FAILED", {}, {}))
+    assert folder.files() == []
+    folder.note_sent("http://here", folder.state())
+    assert folder.sent_to("http://here")
+
+
 def test_a_run_returned_to_stays_as_it_was(tmp_path: Path) -> None:
     file, folder = Path("results/pets/fit/history.csv"), RunFolder(tmp_path / "runs" / "key")
     (tmp_path / file).parent.mkdir(parents=True)
