@@ -25,13 +25,13 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from benchmarks.real_archives import STAGES, python, recipe_of
-from thaw.batches import FeatureBatches
-from thaw.fit import Setting, fit
-from thaw.metrics import measure, measure_labels
-from thaw.model import build_head
-from thaw.params.fit import Fit
-from thaw.randomness import seeded
-from thaw.resume import Checkpoint
+from thaw.core.randomness import seeded
+from thaw.params.training.fit import Fit
+from thaw.training.batches import FeatureBatches
+from thaw.training.fit import Setting, fit
+from thaw.training.model import build_head
+from thaw.training.resume import Checkpoint
+from thaw.vision.metrics import measure, measure_labels
 
 VIEWS = 8
 SETTINGS = [  # hidden layers, epochs, views (0: no augmentation), learning rate
@@ -49,9 +49,10 @@ SETTINGS = [  # hidden layers, epochs, views (0: no augmentation), learning rate
 ]
 FEATURES = """
 import sys; from pathlib import Path; import torch
-from stages.paths import Paths; from stages.recipe import read_params
+from stages.common.paths import Paths; from stages.recipe import read_params
 from stages.fit_frozen import Params; from stages.training import open_training
-from thaw.features import compute_features, fold_batch_norms; from thaw.model import load_weights
+from thaw.vision.features import compute_features, fold_batch_norms
+from thaw.training.model import load_weights
 recipe, target, views = sys.argv[1], sys.argv[2], int(sys.argv[3])
 opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")
 load_weights(Paths(recipe).pretrained, opened.network.body)

@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stages.paths import Paths
-from thaw.batches import ImageBatches, Images
+from stages.common.paths import Paths
+from thaw.core.files import read_json
 from thaw.evaluation import sigmoid, softmax
-from thaw.files import read_json
-from thaw.fit import predict
-from thaw.model import build_network, load_weights
 from thaw.pack import open_packed
-from thaw.params.augment import Augment
 from thaw.params.base import parse
-from thaw.params.model import Model
+from thaw.params.training.augment import Augment
+from thaw.params.training.model import Model
+from thaw.training.batches import ImageBatches, Images
+from thaw.training.fit import predict
+from thaw.training.model import build_network, load_weights
 
 ONE, SEVERAL = Paths("bears_sample"), Paths("bears_several_sample")
 

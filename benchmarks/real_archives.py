@@ -37,9 +37,9 @@ LESSONS_SWEEP = np.linspace(0.05, 0.95, 29)
 STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1]
 PREDICT = """
 import sys; from pathlib import Path; import numpy as np
-from stages.paths import Paths; from stages.recipe import read_params
+from stages.common.paths import Paths; from stages.recipe import read_params
 from stages.fit_frozen import Params; from stages.training import open_training
-from thaw.features import compute_features; from thaw.model import load_weights
+from thaw.vision.features import compute_features; from thaw.training.model import load_weights
 recipe, target = sys.argv[1:]
 opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")
 load_weights(Paths(recipe).pretrained, opened.network.body)

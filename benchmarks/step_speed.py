@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from stages.torch_setup import set_up_torch
-from thaw.features import fold_batch_norms
-from thaw.fixed_norms import apply_norms_in_convolutions
-from thaw.model import Network, build_network, parameter_groups, training_mode
-from thaw.optimizer import build_adamw
-from thaw.params.model import Model
+from stages.common.torch_setup import set_up_torch
+from thaw.params.training.model import Model
+from thaw.training.model import Network, build_network, parameter_groups, training_mode
+from thaw.training.optimizer import build_adamw
+from thaw.vision.features import fold_batch_norms
+from thaw.vision.fixed_norms import apply_norms_in_convolutions
 from thaw.weights import load_body, read_state
 
 BATCH, SIDE, CLASSES, ROUNDS = 64, 160, 37, 5

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from stages.recipe import read_recipes
-from thaw.errors import UserError
-from thaw.files import replacing
+from thaw.core.errors import UserError
+from thaw.core.files import replacing
 from thaw.params.base import did_you_mean
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from thaw.files import read_json
+from thaw.core.files import read_json
 
 INDEX = {"history.csv": "epoch", "batches.csv": "step"}
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from stages.recipe import is_of_ratings, read_group, read_recipes
-from thaw.errors import UserError
-from thaw.files import replacing
+from thaw.core.errors import UserError
+from thaw.core.files import replacing
 from thaw.params.base import did_you_mean
 
 

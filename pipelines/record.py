@@ -18,10 +18,10 @@ from pipelines.places import project_root, runs_folder, tracking_uri, without_pa
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, result_files, run_folders
 from pipelines.store import FAILED_STAGE
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.recipe import read_recipes
-from thaw.errors import UserError
-from thaw.files import read_json, write_json
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, write_json
 
 FLOW_RUN = "THAW_FLOW_RUN_ID"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 
 # What a recipe is judged by: the first of these that its metrics have.
 HEADLINES = {

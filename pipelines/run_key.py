@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.graph import RECORD, Graph, Stage, with_ancestors
-from thaw.files import file_sha256
+from thaw.core.files import file_sha256
 
 
 def run_key(root: Path, graph: Graph, recipe: str) -> str:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.places import without_password
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.timing import NAME as TIMING
 from stages.timing import timing_is_current
-from thaw.files import read_json, replacing, write_json
+from thaw.core.files import read_json, replacing, write_json
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 RUN, SENT, LOCK = "run.json", "sent.json", "lock"

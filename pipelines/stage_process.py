@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.dvc_process import Guarded, start_dvc
 from stages.warm import Remote
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 
 LOGS = Path(".thaw", "logs")
 TAIL = 20  # lines of a log in a message

@@ -45,10 +45,10 @@ from pipelines.stage_process import LOGS, StageFailedError, StoppedError, run_st
 from pipelines.store import FAILED_STAGE  # noqa: E402
 from pipelines.warm_worker import attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
-from stages.paths import Paths  # noqa: E402
+from stages.common.paths import Paths  # noqa: E402
 from stages.recipe import read_recipes  # noqa: E402
-from thaw.errors import UserError  # noqa: E402
-from thaw.files import read_json  # noqa: E402
+from thaw.core.errors import UserError  # noqa: E402
+from thaw.core.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet

@@ -43,7 +43,7 @@ from stages.warm import (
     receive_request,
     set_environment,
 )
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 
 BACKLOG = 128
 OURS = ("pipelines", "stages", "thaw")

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 
 from pipelines.places import WORKSPACES
 from stages.recipe import read_recipes
-from thaw.errors import UserError
-from thaw.files import remove
+from thaw.core.errors import UserError
+from thaw.core.files import remove
 from thaw.params.base import did_you_mean
 
 

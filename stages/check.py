@@ -14,10 +14,10 @@ from stages.recipe import (
     read_recipes,
     shared_sections,
 )
-from thaw.errors import UserError
-from thaw.params.augment import Augment
+from thaw.core.errors import UserError
 from thaw.params.base import params, plural
-from thaw.params.data import Data
+from thaw.params.training.augment import Augment
+from thaw.params.training.data import Data
 
 STAGES = (
     "download", "untar", "weights", "split", "pack",

@@ -10,10 +10,10 @@ import sys
 import time
 
 from stages.check import STAGES, check
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_params
 from stages.timing import write_timing
-from thaw.errors import PassingError, UserError
+from thaw.core.errors import PassingError, UserError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from stages.paths import Paths
+from stages.common.paths import Paths
+from thaw.core.files import file_sha256, remove
 from thaw.fetch import SCRATCH, alone_in, fetch, place, scratch_folder, verify
-from thaw.files import file_sha256, remove
 from thaw.params.base import params
 from thaw.params.download import Download
 

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.ratings_evaluate import evaluate_ratings
+from thaw.core.files import read_json, write_csv, write_json
 from thaw.evaluation import evaluate
-from thaw.files import read_json, write_csv, write_json
 from thaw.params.base import params
 
 

@@ -1,10 +1,10 @@
 """Fit a ratings model: `python -m stages fit RECIPE`."""
 
-from stages.paths import Paths
-from stages.rates import one_lr
+from stages.common.paths import Paths
+from stages.common.rates import one_lr
 from stages.ratings_sections import RatingsParams
 from thaw.params.base import params
-from thaw.params.ratings_model import RatingsFit
+from thaw.params.training.ratings_model import RatingsFit
 
 
 @params

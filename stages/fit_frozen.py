@@ -1,10 +1,10 @@
 """Fit the head on a frozen body: `python -m stages fit_frozen RECIPE`."""
 
-from stages.paths import Paths
-from stages.rates import frozen_lrs
+from stages.common.paths import Paths
+from stages.common.rates import frozen_lrs
 from stages.sections import TrainingParams
 from thaw.params.base import params
-from thaw.params.fit import Fit
+from thaw.params.training.fit import Fit
 
 
 @params
@@ -20,7 +20,7 @@ def run(params: Params, paths: Paths) -> None:
     lrs = frozen_lrs(params.fit_frozen.lr, suggestion)
 
     from stages.training import fit_phase, frozen_phase, open_training
-    from thaw.model import load_weights, save_weights
+    from thaw.training.model import load_weights, save_weights
 
     training = open_training(params, paths, "fit_frozen")
     load_weights(paths.pretrained, training.network.body)

@@ -1,10 +1,10 @@
 """Unfreeze and fit everything, discriminatively: `python -m stages fit_unfrozen RECIPE`."""
 
-from stages.paths import Paths
-from stages.rates import unfrozen_lrs
+from stages.common.paths import Paths
+from stages.common.rates import unfrozen_lrs
 from stages.sections import TrainingParams
 from thaw.params.base import params
-from thaw.params.fit import Fit
+from thaw.params.training.fit import Fit
 
 
 @params
@@ -28,7 +28,7 @@ def run(params: Params, paths: Paths) -> None:
         write_model,
         write_predictions,
     )
-    from thaw.model import load_weights
+    from thaw.training.model import load_weights
 
     training = open_training(params, paths, "fit_unfrozen")
     load_weights(paths.frozen, training.network)

@@ -1,11 +1,11 @@
 """Test learning rates for a ratings model: `python -m stages lr_find RECIPE`."""
 
-from stages.paths import Paths
+from stages.common.paths import Paths
+from stages.common.tables import write_lr_test
 from stages.ratings_sections import RatingsParams
-from stages.tables import write_lr_test
-from thaw.lr_curve import left_out, suggest
 from thaw.params.base import params
-from thaw.params.lr_test import LRTest
+from thaw.params.training.lr_test import LRTest
+from thaw.training.lr_curve import left_out, suggest
 
 
 @params

@@ -1,11 +1,11 @@
 """Test learning rates for the head on a frozen body: `python -m stages lr_frozen RECIPE`."""
 
-from stages.paths import Paths
+from stages.common.paths import Paths
+from stages.common.tables import write_lr_test
 from stages.sections import TrainingParams
-from stages.tables import write_lr_test
-from thaw.lr_curve import left_out, suggest
 from thaw.params.base import params
-from thaw.params.lr_test import LRTest
+from thaw.params.training.lr_test import LRTest
+from thaw.training.lr_curve import left_out, suggest
 
 
 @params
@@ -22,7 +22,7 @@ def run(params: Params, paths: Paths) -> None:
         write_lr_test(*left_out(), paths, "lr_frozen")
         return
     from stages.training import frozen_phase, open_training, test_phase
-    from thaw.model import load_weights
+    from thaw.training.model import load_weights
 
     training = open_training(params, paths, "lr_frozen")
     load_weights(paths.pretrained, training.network.body)

@@ -1,12 +1,12 @@
 """Test learning rates for the whole model: `python -m stages lr_unfrozen RECIPE`."""
 
-from stages.paths import Paths
-from stages.rates import head_lr
+from stages.common.paths import Paths
+from stages.common.rates import head_lr
+from stages.common.tables import write_lr_test
 from stages.sections import TrainingParams
-from stages.tables import write_lr_test
-from thaw.lr_curve import left_out, suggest_unfrozen
 from thaw.params.base import params
-from thaw.params.lr_test import LRTest
+from thaw.params.training.lr_test import LRTest
+from thaw.training.lr_curve import left_out, suggest_unfrozen
 
 
 @params
@@ -23,7 +23,7 @@ def run(params: Params, paths: Paths) -> None:
         write_lr_test(*left_out(), paths, "lr_unfrozen")
         return
     from stages.training import open_training, test_phase, unfrozen_phase
-    from thaw.model import load_weights
+    from thaw.training.model import load_weights
 
     training = open_training(params, paths, "lr_unfrozen")
     load_weights(paths.frozen, training.network)

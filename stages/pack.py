@@ -2,11 +2,11 @@
 
 import time
 
-from stages.paths import Paths
-from thaw.files import write_json
+from stages.common.paths import Paths
+from thaw.core.files import write_json
 from thaw.pack import pack_images
 from thaw.params.base import params
-from thaw.params.data import Data
+from thaw.params.training.data import Data
 
 
 @params

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from stages.paths import Paths
-from thaw.files import write_csv, write_json
-from thaw.ratings_metrics import final_errors, nearest_level, per_level
+from stages.common.paths import Paths
+from thaw.core.files import write_csv, write_json
+from thaw.ratings.metrics import final_errors, nearest_level, per_level
 
 
 def evaluate_ratings(

@@ -1,19 +1,19 @@
 """Split a table of ratings: what `split` does for recipes of ratings."""
 
-from stages.paths import Paths
-from thaw.errors import UserError
-from thaw.files import write_json, write_parquet
-from thaw.params.data import Data
+from stages.common.paths import Paths
+from thaw.core.errors import UserError
+from thaw.core.files import write_json, write_parquet
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import Split, TimeSplit
-from thaw.ratings import (
+from thaw.params.training.data import Data
+from thaw.ratings.table import (
     items_table,
     merged,
     ratings_metrics,
     read_ratings,
     vocabularies,
 )
-from thaw.splits import check_split, held_out
+from thaw.tables.splits import check_split, held_out
 
 
 def split_ratings(seed: int, data: Data, split: Split, label: RatingsLabel, paths: Paths) -> None:

@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from stages.key import content_key, loaded_modules
-from stages.paths import Paths
+from stages.common.key import content_key, loaded_modules
+from stages.common.paths import Paths
+from stages.common.tables import write_fit_metrics, write_history
+from stages.common.torch_setup import set_up_torch, training_device
 from stages.ratings_sections import RatingsParams
-from stages.tables import write_fit_metrics, write_history
-from stages.torch_setup import set_up_torch, training_device
-from thaw.errors import UserError
-from thaw.files import read_json, write_json, write_parquet
-from thaw.fit import History, Setting, fit, predict, validate
-from thaw.lr_curve import Curve
-from thaw.lr_test import lr_range_test
-from thaw.model import save_weights
-from thaw.params.lr_test import LRTest
-from thaw.params.model import Precision
-from thaw.params.ratings_model import RatingsFit, RatingsModel
-from thaw.precision import choose_precision
-from thaw.ratings_batches import RatingsBatches
-from thaw.ratings_metrics import METRICS, errors
-from thaw.ratings_model import RatingsNetwork, build_ratings_network
-from thaw.resume import Checkpoint
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, write_json, write_parquet
+from thaw.params.training.lr_test import LRTest
+from thaw.params.training.model import Precision
+from thaw.params.training.ratings_model import RatingsFit, RatingsModel
+from thaw.ratings.batches import RatingsBatches
+from thaw.ratings.metrics import METRICS, errors
+from thaw.ratings.model import RatingsNetwork, build_ratings_network
+from thaw.training.fit import History, Setting, fit, predict, validate
+from thaw.training.lr_curve import Curve
+from thaw.training.lr_test import lr_range_test
+from thaw.training.model import save_weights
+from thaw.training.precision import choose_precision
+from thaw.training.resume import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean, parse, reserved_keys, some_of
 
 PARAMS_FILE = Path("params.yaml")

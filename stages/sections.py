@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from thaw.params.augment import Augment
 from thaw.params.base import Seed, params
-from thaw.params.model import Model, Precision
+from thaw.params.training.augment import Augment
+from thaw.params.training.model import Model, Precision
 
 PACKED_CHANNELS = 3
 

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.ratings_split import split_ratings
-from thaw.csv_items import LINE, used_columns
-from thaw.files import write_json, write_parquet
+from thaw.core.files import write_json, write_parquet
 from thaw.images import list_images
-from thaw.labels import add_columns, find_items
 from thaw.params.base import Seed, params, some_of
-from thaw.params.data import Data
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import FolderSplit, Split
-from thaw.splits import add_group, check_split, held_out, keep_folders, split_metrics
-from thaw.targets import add_targets
+from thaw.params.training.data import Data
+from thaw.tables.csv_items import LINE, used_columns
+from thaw.tables.labels import add_columns, find_items
+from thaw.tables.splits import add_group, check_split, held_out, keep_folders, split_metrics
+from thaw.tables.targets import add_targets
 
 
 @params

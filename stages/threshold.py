@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from stages.paths import Paths
+from stages.common.paths import Paths
+from thaw.core.files import read_json, write_csv, write_json
 from thaw.evaluation import sigmoid, softmax
-from thaw.files import read_json, write_csv, write_json
 from thaw.params.base import Seed, params
 from thaw.params.threshold import Threshold
-from thaw.task import task_of
 from thaw.threshold import Choice, choose_for_label, choose_for_labels, no_choice
 from thaw.threshold_plot import draw_threshold
+from thaw.vision.task import task_of
 
 
 @params

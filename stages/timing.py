@@ -10,9 +10,9 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from stages.paths import Paths
+from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_recipes
-from thaw.files import file_sha256, read_json, write_json
+from thaw.core.files import file_sha256, read_json, write_json
 
 NAME = "timing.json"
 

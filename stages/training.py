@@ -14,29 +14,29 @@ from torch.nn.functional import (
     mse_loss,
 )
 
-from stages.key import content_key, loaded_modules
-from stages.paths import SCRATCH, Paths
+from stages.common.key import content_key, loaded_modules
+from stages.common.paths import SCRATCH, Paths
+from stages.common.tables import write_fit_metrics, write_history
+from stages.common.torch_setup import set_up_torch, training_device
 from stages.sections import TrainingParams
-from stages.tables import write_fit_metrics, write_history
-from stages.torch_setup import set_up_torch, training_device
-from thaw.augment import View, out_of_frame, points_in_image
-from thaw.batches import (
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, require_free_space, write_json, write_parquet
+from thaw.pack import open_packed
+from thaw.params.training.fit import Fit, metrics_of
+from thaw.params.training.lr_test import LRTest
+from thaw.params.training.model import Precision
+from thaw.training.augment import View, out_of_frame, points_in_image
+from thaw.training.batches import (
     FeatureBatches,
     ImageBatches,
     Images,
     resident_pixels,
 )
-from thaw.body import IMAGENET_MEAN, IMAGENET_STD
-from thaw.errors import UserError
-from thaw.features import FeatureCache, compute_features, fold_batch_norms
-from thaw.files import read_json, require_free_space, write_json, write_parquet
-from thaw.fit import History, Loss, Measure, Setting, fit, predict, validate
-from thaw.fixed_norms import apply_norms_in_convolutions
-from thaw.items import read_items
-from thaw.lr_curve import Curve
-from thaw.lr_test import lr_range_test
-from thaw.metrics import measure, measure_labels, measure_points
-from thaw.model import (
+from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.fit import History, Loss, Measure, Setting, fit, predict, validate
+from thaw.training.lr_curve import Curve
+from thaw.training.lr_test import lr_range_test
+from thaw.training.model import (
     Network,
     build_network,
     freeze,
@@ -45,13 +45,13 @@ from thaw.model import (
     training_mode,
     unfreeze,
 )
-from thaw.pack import open_packed
-from thaw.params.fit import Fit, metrics_of
-from thaw.params.lr_test import LRTest
-from thaw.params.model import Precision
-from thaw.precision import choose_precision, keep_depthwise_fp32
-from thaw.resume import Checkpoint
-from thaw.task import Task
+from thaw.training.precision import choose_precision, keep_depthwise_fp32
+from thaw.training.resume import Checkpoint
+from thaw.vision.features import FeatureCache, compute_features, fold_batch_norms
+from thaw.vision.fixed_norms import apply_norms_in_convolutions
+from thaw.vision.items import read_items
+from thaw.vision.metrics import measure, measure_labels, measure_points
+from thaw.vision.task import Task
 
 LOSSES: dict[Task, Loss] = {
     "label": cross_entropy,
@@ -61,13 +61,10 @@ LOSSES: dict[Task, Loss] = {
 # All that cached features depend on, apart from settings and files.
 FEATURE_MODULES = [
     "stages.training",
-    *(
-        f"thaw.{name}"
-        for name in (
-            "augment", "batches", "body", "features", "items", "model", "pack", "precision",
-            "randomness", "task",
-        )
-    ),
+    "thaw.core.randomness",
+    "thaw.pack",
+    *(f"thaw.training.{name}" for name in ("augment", "batches", "body", "model", "precision")),
+    *(f"thaw.vision.{name}" for name in ("features", "items", "task")),
 ]  # fmt: skip
 
 

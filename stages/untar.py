@@ -1,7 +1,7 @@
 """Unpack the recipe's archive: `python -m stages untar pets_sample`."""
 
-from stages.paths import Paths
-from thaw.errors import UserError
+from stages.common.paths import Paths
+from thaw.core.errors import UserError
 from thaw.params.base import params
 from thaw.params.untar import Untar
 from thaw.unpack import unpack

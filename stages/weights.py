@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from stages.paths import SCRATCH, Paths
+from stages.common.paths import SCRATCH, Paths
 from thaw.params.base import Seed, params
 from thaw.params.download import Download
-from thaw.params.model import Model
+from thaw.params.training.model import Model
 from thaw.params.weights import Weights, is_recipe_model
 from thaw.recipe_model import extract_body
 
@@ -31,9 +31,9 @@ def run(params: Params, paths: Paths) -> None:
 
 def write_body(params: Params, paths: Paths) -> None:
     """Build the architecture, fill it from the source, and write it."""
-    from thaw.body import adapt_first_convolution, build_body, input_channels
-    from thaw.model import save_weights
-    from thaw.randomness import seeded
+    from thaw.core.randomness import seeded
+    from thaw.training.body import adapt_first_convolution, build_body, input_channels
+    from thaw.training.model import save_weights
     from thaw.weights import load_body, read_state, state_channels
 
     arch, source = params.model.arch, params.weights.source

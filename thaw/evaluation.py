@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from thaw.several import labels_metrics, per_label
-from thaw.task import task_of
+from thaw.vision.several import labels_metrics, per_label
+from thaw.vision.task import task_of
 
 EVEN = 0.5  # the threshold of what is measured here; the stage `threshold` chooses one
 QUANTILES = {"median_pixels": 0.5, "p90_pixels": 0.9}

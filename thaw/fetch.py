@@ -24,8 +24,15 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tqdm import tqdm
 
-from thaw.errors import PassingError, UserError
-from thaw.files import file_sha256, read_json, remove, replacing, require_free_space, write_json
+from thaw.core.errors import PassingError, UserError
+from thaw.core.files import (
+    file_sha256,
+    read_json,
+    remove,
+    replacing,
+    require_free_space,
+    write_json,
+)
 from thaw.params.download import Download, file_name, scheme, shown
 from thaw.unpack import HEAD, archive_kind
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean, some_of
 
 EXTENSIONS = {

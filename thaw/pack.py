@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thaw.errors import UserError
-from thaw.files import replacing, require_free_space, write_csv, write_parquet
+from thaw.core.errors import UserError
+from thaw.core.files import replacing, require_free_space, write_csv, write_parquet
+from thaw.core.progress import track
 from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_image
 from thaw.params.base import some_of
-from thaw.params.data import Data
-from thaw.progress import track
+from thaw.params.training.data import Data
 
 INDEX_TYPES = {
     "path": "str", "offset": "int64", "height": "int32", "width": "int32",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
-from thaw.errors import UserError
-from thaw.files import read_json, replacing
-from thaw.params.model import Model
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, replacing
+from thaw.params.training.model import Model
 
 PREFIX = "body."
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.threshold import Threshold
-from thaw.several import cell_metrics
-from thaw.splits import FEWEST, shuffled
+from thaw.tables.splits import FEWEST, shuffled
+from thaw.vision.several import cell_metrics
 
 Floats = NDArray[Any]
 Mask = NDArray[np.bool_]

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from thaw.files import replacing
+from thaw.core.files import replacing
 from thaw.threshold import Choice
 
 

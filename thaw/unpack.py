@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, cast
 
-from thaw.errors import UserError
-from thaw.files import remove, replacing, require_free_space
+from thaw.core.errors import UserError
+from thaw.core.files import remove, replacing, require_free_space
 
 HEAD = 512  # bytes that tell what a file is: a tar header's length
 

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from thaw.errors import UserError
-from thaw.files import file_sha256
-from thaw.model import state_differences
+from thaw.core.errors import UserError
+from thaw.core.files import file_sha256
 from thaw.params.base import did_you_mean
+from thaw.training.model import state_differences
 
 # torchvision's files of DenseNets are older than its names: norm.1 is norm1 by now.
 OLD_DENSENET_NAME = re.compile(r"(\bdenselayer\d+\.(?:norm|conv))\.([12]\.)")

@@ -20,13 +20,13 @@ RANDOM = random.Random(20)
 MOMENTS = [
     ("pack", "thaw.images.read_image", RANDOM.randint(2, 40)),
     ("pack", "pathlib.Path.replace", 1),
-    ("lr_frozen", "thaw.features.compute_features", 2),
+    ("lr_frozen", "thaw.vision.features.compute_features", 2),
     ("lr_frozen", "torch.optim.AdamW.step", RANDOM.randint(2, 29)),
     ("fit_frozen", "torch.optim.AdamW.step", RANDOM.randint(1, 5)),
     ("fit_frozen", "pathlib.Path.replace", 1),  # first checkpoint
     ("fit_frozen", "torch.optim.AdamW.step", RANDOM.randint(6, 10)),
     ("fit_frozen", "safetensors.torch.save_file", 2),
-    ("fit_frozen", "thaw.model.save_weights", 1),
+    ("fit_frozen", "thaw.training.model.save_weights", 1),
     ("lr_unfrozen", "torch.optim.AdamW.step", RANDOM.randint(2, 19)),
     ("fit_unfrozen", "torch.optim.AdamW.step", RANDOM.randint(6, 10)),
     ("fit_unfrozen", "pathlib.Path.replace", 2),  # a history, after its checkpoint

@@ -270,7 +270,7 @@ MOMENTS = [
     ("films", "fit", "pathlib.Path.replace", 1),
     ("films", "interpret", "pathlib.Path.replace", 3),
     ("neural", "fit", "torch.optim.AdamW.step", 110),
-    ("neural", "fit", "thaw.model.save_weights", 1),
+    ("neural", "fit", "thaw.training.model.save_weights", 1),
 ]
 
 

@@ -68,8 +68,8 @@ def image_batches(packed):
     """A function that makes batches of the packed pictures: seven to train on, two held out."""
     import torch
 
-    from thaw.batches import ImageBatches, Images
-    from thaw.params.augment import Augment
+    from thaw.params.training.augment import Augment
+    from thaw.training.batches import ImageBatches, Images
 
     def make(batch_size=4, seed=42, stage="fit_frozen", **augment):
         parts = [
@@ -87,7 +87,7 @@ def tiny_network():
     import torch
     from torch import nn
 
-    from thaw.model import Network, build_head
+    from thaw.training.model import Network, build_head
 
     def block(before, after):
         return nn.Sequential(
@@ -119,9 +119,9 @@ def make_setting():
     import torch
     from torch.nn.functional import cross_entropy
 
-    from thaw.fit import Setting
-    from thaw.metrics import measure
-    from thaw.params.fit import Fit
+    from thaw.params.training.fit import Fit
+    from thaw.training.fit import Setting
+    from thaw.vision.metrics import measure
 
     def make(
         groups,

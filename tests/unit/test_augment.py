@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from thaw.augment import (
+from thaw.core.randomness import generator
+from thaw.params.training.augment import Augment
+from thaw.training.augment import (
     DRAWS,
     View,
     crops,
@@ -25,9 +27,7 @@ from thaw.augment import (
     window_scale,
     zooms,
 )
-from thaw.batches import IMAGENET_MEAN, IMAGENET_STD
-from thaw.params.augment import Augment
-from thaw.randomness import generator
+from thaw.training.batches import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

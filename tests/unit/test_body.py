@@ -5,7 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from thaw.body import (
+from thaw.core.errors import UserError
+from thaw.params.training.model import Model
+from thaw.training.body import (
     adapt_first_convolution,
     build_body,
     cut,
@@ -13,9 +15,7 @@ from thaw.body import (
     feature_count,
     input_channels,
 )
-from thaw.errors import UserError
-from thaw.model import build_head, parameters
-from thaw.params.model import Model
+from thaw.training.model import build_head, parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from thaw.features import FeatureCache, compute_features, fold_batch_norms
-from thaw.model import build_network, training_mode
-from thaw.params.model import Model
+from thaw.params.training.model import Model
+from thaw.training.model import build_network, training_mode
+from thaw.vision.features import FeatureCache, compute_features, fold_batch_norms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,7 +68,7 @@ def test_the_heads_outputs_on_features_are_the_networks(tiny_network, image_batc
 def test_features_of_more_images_than_a_batch_come_in_order(
     tiny_network, image_batches, monkeypatch
 ):
-    monkeypatch.setattr("thaw.features.BATCH", 2)  # 7 images: 2, 2, 2, 1
+    monkeypatch.setattr("thaw.vision.features.BATCH", 2)  # 7 images: 2, 2, 2, 1
     network, images = tiny_network(), image_batches().training
     features = compute_features(network, images, images.plain(), "fp32", "features")
     with torch.no_grad():

@@ -24,7 +24,7 @@ from broken_server import (
     without_length,
 )
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.fetch import Patience, alone_in, fetch, place, scratch_folder
 from thaw.params.base import parse
 from thaw.params.download import Download, file_name, shown

@@ -10,15 +10,15 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from thaw.batches import FeatureBatches, ahead, chunks, resident_pixels, steps_per_epoch
-from thaw.errors import UserError
-from thaw.fit import History, epoch_line, fit, predict
-from thaw.model import freeze, parameter_groups, training_mode
-from thaw.optimizer import build_adamw
-from thaw.params.fit import Fit
-from thaw.precision import gradient_scaler
-from thaw.resume import Checkpoint
-from thaw.smoothing import Smoothed
+from thaw.core.errors import UserError
+from thaw.params.training.fit import Fit
+from thaw.training.batches import FeatureBatches, ahead, chunks, resident_pixels, steps_per_epoch
+from thaw.training.fit import History, epoch_line, fit, predict
+from thaw.training.model import freeze, parameter_groups, training_mode
+from thaw.training.optimizer import build_adamw
+from thaw.training.precision import gradient_scaler
+from thaw.training.resume import Checkpoint
+from thaw.training.smoothing import Smoothed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from thaw.body import build_body
-from thaw.fixed_norms import NormedConv2d, apply_norms_in_convolutions
+from thaw.training.body import build_body
+from thaw.vision.fixed_norms import NormedConv2d, apply_norms_in_convolutions
 
 
 @pytest.fixture(params=[("resnet18", 20), ("mobilenet_v2", 52), ("densenet121", 60)])

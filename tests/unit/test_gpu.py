@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from thaw.batches import resident_pixels
-from thaw.fit import fit
-from thaw.model import parameter_groups
-from thaw.precision import choose_precision
-from thaw.resume import Checkpoint
+from thaw.training.batches import resident_pixels
+from thaw.training.fit import fit
+from thaw.training.model import parameter_groups
+from thaw.training.precision import choose_precision
+from thaw.training.resume import Checkpoint
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.images import BadImageError, _reason, decode, list_images, packed_bytes, read_image
 
 LARGE = 1000  # a presize that shrinks nothing here

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thaw.errors import UserError
-from thaw.items import read_items
+from thaw.core.errors import UserError
 from thaw.pack import Packed
+from thaw.vision.items import read_items
 
 ITEMS = [  # not sorted
     ("b/2.jpg", "b", 1, "train"),

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from stages.key import content_key, loaded_modules
-from thaw.params.augment import Augment
-from thaw.params.fit import Fit
+from stages.common.key import content_key, loaded_modules
+from thaw.params.training.augment import Augment
+from thaw.params.training.fit import Fit
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_modules_source_counts_but_not_its_time(module, imported):
     before = key({}, [], ["some_module"])
     os.utime(module, (1, 1))
     assert key({}, [], ["some_module"]) == before
-    assert key({}, [], ["some_module", "thaw.errors"]) != before
+    assert key({}, [], ["some_module", "thaw.core.errors"]) != before
     module.write_text("ANSWER = 2\n")
     assert key({}, [], ["some_module"]) != before
 
@@ -108,8 +108,8 @@ def test_an_unknown_module_has_no_key():
 
 def test_loaded_modules_are_this_projects_own():
     names = loaded_modules()
-    assert "stages.key" in names
-    assert "thaw.params.fit" in names
+    assert "stages.common.key" in names
+    assert "thaw.params.training.fit" in names
     assert names == sorted(names)
     assert {name.split(".")[0] for name in names} <= {"thaw", "stages"}
     assert "thaw" not in names

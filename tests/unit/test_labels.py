@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from thaw.csv_items import LINE, read_csv_items
-from thaw.errors import UserError
-from thaw.labels import (
+from thaw.core.errors import UserError
+from thaw.params.split import CsvLabel, FolderLabel
+from thaw.tables.csv_items import LINE, read_csv_items
+from thaw.tables.labels import (
     add_columns,
     find_items,
     has_several_labels,
@@ -18,7 +19,6 @@ from thaw.labels import (
     several_labels_of,
     vocabulary,
 )
-from thaw.params.split import CsvLabel, FolderLabel
 
 PETS = r"(.+)_\d+\.jpg$"
 CATS_ARE_UPPER_CASE = "^(?:(?P<cat>[A-Z])|(?P<dog>[a-z]))"

@@ -10,11 +10,19 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from thaw.lr_curve import Curve, left_out, rise, steepest, suggest, suggest_unfrozen, valley
-from thaw.lr_test import diverged, lr_range_test, range_lrs
-from thaw.model import freeze, parameter_groups, training_mode
-from thaw.params.lr_test import LRTest
-from thaw.smoothing import Smoothed
+from thaw.params.training.lr_test import LRTest
+from thaw.training.lr_curve import (
+    Curve,
+    left_out,
+    rise,
+    steepest,
+    suggest,
+    suggest_unfrozen,
+    valley,
+)
+from thaw.training.lr_test import diverged, lr_range_test, range_lrs
+from thaw.training.model import freeze, parameter_groups, training_mode
+from thaw.training.smoothing import Smoothed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

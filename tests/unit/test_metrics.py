@@ -8,8 +8,8 @@ import torch
 from sklearn import metrics as sk
 
 from thaw.evaluation import final_metrics, per_class, softmax
-from thaw.metrics import f1_per_class, measure, measure_labels, measure_points
-from thaw.params.fit import TASK_METRICS
+from thaw.params.training.fit import TASK_METRICS
+from thaw.vision.metrics import f1_per_class, measure, measure_labels, measure_points
 
 METRICS = TASK_METRICS["label"]
 

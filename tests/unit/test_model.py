@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from thaw.errors import UserError
-from thaw.files import file_sha256
-from thaw.model import (
+from thaw.core.errors import UserError
+from thaw.core.files import file_sha256
+from thaw.training.model import (
     Network,
     ScaledSigmoid,
     build_head,
@@ -189,7 +189,7 @@ def test_several_hidden_layers_share_out_the_dropout():
 
 
 def test_norms_and_biases_alone_are_spared_from_decay(tiny_network):
-    from thaw.optimizer import build_adamw
+    from thaw.training.optimizer import build_adamw
 
     network = tiny_network()
     optimizer = build_adamw(network, parameter_groups(network), weight_decay=0.3)
@@ -208,8 +208,8 @@ def test_norms_and_biases_alone_are_spared_from_decay(tiny_network):
 
 
 def test_the_optimizer_gets_what_trains_and_its_groups_rates(tiny_network):
-    from thaw.optimizer import build_adamw, set_step
-    from thaw.schedule import Step
+    from thaw.training.optimizer import build_adamw, set_step
+    from thaw.training.schedule import Step
 
     network = tiny_network()
     freeze(network, train_bn=True)
@@ -227,13 +227,13 @@ def test_the_optimizer_gets_what_trains_and_its_groups_rates(tiny_network):
 
 @pytest.fixture
 def recipe():
-    from thaw.params.model import Model
+    from thaw.params.training.model import Model
 
     return Model(arch="squeezenet1_1", hidden=[16])
 
 
 def test_the_same_seed_builds_the_same_network_whatever_was_drawn_before(recipe):
-    from thaw.model import build_network
+    from thaw.training.model import build_network
 
     torch.manual_seed(1)
     first = build_network(recipe, 3, seed=7)
@@ -250,7 +250,7 @@ def test_the_same_seed_builds_the_same_network_whatever_was_drawn_before(recipe)
 def test_a_networks_head_does_not_depend_on_its_body(recipe):
     from dataclasses import replace
 
-    from thaw.model import build_network
+    from thaw.training.model import build_network
 
     grey = build_network(replace(recipe, channels=1), 3, seed=7)
     colour = build_network(recipe, 3, seed=7)
@@ -260,7 +260,7 @@ def test_a_networks_head_does_not_depend_on_its_body(recipe):
 def test_loading_another_architecture_is_refused(recipe, tmp_path):
     from dataclasses import replace
 
-    from thaw.model import build_network
+    from thaw.training.model import build_network
 
     path = tmp_path / "model.safetensors"
     save_weights(path, build_network(replace(recipe, arch="mobilenet_v3_small"), 3, seed=7))

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.images import decode
 from thaw.pack import open_packed, pack_images
-from thaw.params.data import Data
+from thaw.params.training.data import Data
 
 
 class Out:

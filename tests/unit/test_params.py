@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean, params, parse, some_of
-from thaw.params.data import Data
 from thaw.params.split import FoldsSplit, RandomSplit, Split
+from thaw.params.training.data import Data
 
 
 @params

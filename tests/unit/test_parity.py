@@ -19,17 +19,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thaw.augment import flips, relight_, rotations, warp_matrices, zooms
-from thaw.fit import fit
-from thaw.lr_curve import suggest
-from thaw.lr_test import lr_range_test, range_lrs
-from thaw.metrics import measure
-from thaw.model import Network, build_head, freeze, training_mode, unfreeze
-from thaw.params.augment import Augment
-from thaw.params.lr_test import LRTest
-from thaw.resume import Checkpoint
-from thaw.schedule import group_lrs, one_cycle
-from thaw.smoothing import Smoothed
+from thaw.params.training.augment import Augment
+from thaw.params.training.lr_test import LRTest
+from thaw.training.augment import flips, relight_, rotations, warp_matrices, zooms
+from thaw.training.fit import fit
+from thaw.training.lr_curve import suggest
+from thaw.training.lr_test import lr_range_test, range_lrs
+from thaw.training.model import Network, build_head, freeze, training_mode, unfreeze
+from thaw.training.resume import Checkpoint
+from thaw.training.schedule import group_lrs, one_cycle
+from thaw.training.smoothing import Smoothed
+from thaw.vision.metrics import measure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -139,7 +139,7 @@ def remembering(losses: list[float]):
 
 
 class BodyAndHead(nn.Module):
-    """fastai's little model of three groups, divided as `thaw.model` divides one."""
+    """fastai's little model of three groups, divided as `thaw.training.model` divides one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -316,8 +316,8 @@ def test_heads_weights_are_drawn_with_fastais_spread(fastai):
     + [pytest.param(arch, marks=pytest.mark.slow) for arch in ("resnet34", "resnet50")],
 )
 def test_models_have_fastais_numbers_of_parameters_in_each_group(fastai, arch):
-    from thaw.model import build_network, parameter_groups
-    from thaw.params.model import Model
+    from thaw.params.training.model import Model
+    from thaw.training.model import build_network, parameter_groups
 
     recorded = fastai["head"]
     network = build_network(Model(arch=arch), recorded["classes"], seed=0)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from thaw.augment import move_points, points_in_image, random_view, render
-from thaw.csv_items import read_csv_items
-from thaw.errors import UserError
-from thaw.params.augment import Augment
+from thaw.core.errors import UserError
+from thaw.core.randomness import generator
 from thaw.params.split import CsvPoints, PosePoint
-from thaw.points import points_of, pose_points, project, read_camera
-from thaw.randomness import generator
+from thaw.params.training.augment import Augment
+from thaw.tables.csv_items import read_csv_items
+from thaw.tables.points import points_of, pose_points, project, read_camera
+from thaw.training.augment import move_points, points_in_image, random_view, render
 
 # The published set's calibration, of which the first three rows are the matrix.
 CAMERA = """517.679 0 320

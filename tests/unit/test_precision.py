@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from thaw.fit import fit, train_one_epoch
-from thaw.optimizer import build_adamw
-from thaw.precision import (
+from thaw.training.fit import fit, train_one_epoch
+from thaw.training.optimizer import build_adamw
+from thaw.training.precision import (
     DepthwiseConv2d,
     autocast,
     choose_precision,
@@ -17,8 +17,8 @@ from thaw.precision import (
     gradient_scaler,
     keep_depthwise_fp32,
 )
-from thaw.resume import Checkpoint
-from thaw.schedule import Step
+from thaw.training.resume import Checkpoint
+from thaw.training.schedule import Step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

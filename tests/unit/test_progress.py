@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thaw import progress
+from thaw.core import progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def test_lines_come_now_and_then(
 def test_a_terminal_gets_a_bar() -> None:
     terminal, program_end = os.openpty()
     termios.tcsetwinsize(program_end, (24, 80))
-    code = "from thaw.progress import track; print(list(track('abc', 3, 'pack')))"
+    code = "from thaw.core.progress import track; print(list(track('abc', 3, 'pack')))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from thaw.randomness import derived_seed, generator, seeded
+from thaw.core.randomness import derived_seed, generator, seeded
 
 
 def draw(*purpose):

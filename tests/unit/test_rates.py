@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from stages.rates import frozen_lrs, head_lr, unfrozen_lrs
-from thaw.errors import UserError
+from stages.common.rates import frozen_lrs, head_lr, unfrozen_lrs
+from thaw.core.errors import UserError
 from thaw.params.base import parse
-from thaw.params.fit import Fit
-from thaw.schedule import group_lrs
+from thaw.params.training.fit import Fit
+from thaw.training.schedule import group_lrs
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.base import parse
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import RandomSplit, TimeSplit
-from thaw.ratings import (
+from thaw.ratings.table import (
     items_table,
     merged,
     numbered,
@@ -18,7 +18,7 @@ from thaw.ratings import (
     read_ratings,
     vocabularies,
 )
-from thaw.splits import held_out
+from thaw.tables.splits import held_out
 
 RATINGS = "7\t1\t3\t50\n10\t2\t5\t20\n7\t2\t1\t30\n9\t3\t4\t10\n"
 # Titles with an accent (é is one byte in latin-1), a quotation mark and a comma.

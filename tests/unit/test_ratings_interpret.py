@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from thaw import ratings_interpret
-from thaw.params.ratings_model import RatingsModel
-from thaw.ratings_interpret import (
+from thaw.params.training.ratings_model import RatingsModel
+from thaw.ratings import interpret as ratings_interpret
+from thaw.ratings.interpret import (
     Learned,
     by_bias,
     components,
@@ -208,8 +208,8 @@ def test_a_pair_rated_under_one_title_twice_has_one_row(make, known) -> None:
 def test_a_saved_model_is_read_as_torch_runs_it(tmp_path: Path, known, values) -> None:
     import torch
 
-    from thaw.model import save_weights
-    from thaw.ratings_model import build_ratings_network
+    from thaw.ratings.model import build_ratings_network
+    from thaw.training.model import save_weights
 
     model = RatingsModel(**({"factors": 3, "init_std": 0.7} | values))
     network = build_ratings_network(2, 4, model, seed=5)

@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss, one_hot
 
-from thaw.errors import UserError
-from thaw.optimizer import build_adamw
+from thaw.core.errors import UserError
 from thaw.params.base import parse
-from thaw.params.ratings_model import RatingsFit, RatingsModel
-from thaw.ratings_batches import RatingsBatches
-from thaw.ratings_metrics import errors, final_errors, nearest_level, per_level
-from thaw.ratings_model import (
+from thaw.params.training.ratings_model import RatingsFit, RatingsModel
+from thaw.ratings.batches import RatingsBatches
+from thaw.ratings.metrics import errors, final_errors, nearest_level, per_level
+from thaw.ratings.model import (
     RatingsNetwork,
     build_ratings_network,
     factors_for,
     hidden_layers,
 )
+from thaw.training.optimizer import build_adamw
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -352,7 +352,7 @@ def test_held_out_ratings_come_in_their_order() -> None:
 
 
 def test_many_held_out_ratings_come_in_parts(monkeypatch) -> None:
-    monkeypatch.setattr("thaw.ratings_batches.VALID_BATCH", 1)
+    monkeypatch.setattr("thaw.ratings.batches.VALID_BATCH", 1)
     parts = list(ratings_batches().valid())
     assert [pairs.tolist() for pairs, _ in parts] == [[[5], [7]], [[6], [8]]]
     assert [ratings.tolist() for _, ratings in parts] == [[[1.0]], [[2.0]]]

@@ -21,7 +21,7 @@ from pipelines.stage_process import ending, outcome
 from pipelines.train import FailedError, summary
 from pipelines.workspace import check_overrides
 from stages.recipe import read_recipes
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 
 
 def make_stage(address: str, needs: tuple[str, ...] = (), **values) -> Stage:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from thaw.errors import UserError
-from thaw.files import file_sha256
+from thaw.core.errors import UserError
+from thaw.core.files import file_sha256
 from thaw.samples import kinds
 from thaw.samples.archives import (
     ALL_BEARS,

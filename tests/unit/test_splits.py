@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.split import (
     ColumnSplit,
     FolderSplit,
@@ -15,7 +15,7 @@ from thaw.params.split import (
     RandomSplit,
     SplitRule,
 )
-from thaw.splits import (
+from thaw.tables.splits import (
     check_split,
     group_folds,
     held_out,

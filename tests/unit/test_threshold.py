@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.evaluation import evaluate, sigmoid
 from thaw.params.threshold import Threshold
-from thaw.several import average_precisions, cell_metrics, labels_metrics
 from thaw.threshold import (
     LESSON,
     SWEEP,
@@ -19,6 +18,7 @@ from thaw.threshold import (
     middle_of_best,
 )
 from thaw.threshold_plot import draw_threshold
+from thaw.vision.several import average_precisions, cell_metrics, labels_metrics
 
 PROBABILITIES = np.array([[0.9, 0.2, 0.6], [0.4, 0.5, 0.1], [0.7, 0.1, 0.3], [0.2, 0.05, 0.2]])
 TARGETS = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]])

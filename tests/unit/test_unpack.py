@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.unpack import Unpacked, archive_kind, unpack
 
 ROOMY = {"max_bytes": 50_000_000, "max_files": 1000}

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from thaw.body import adapt_first_convolution
-from thaw.errors import UserError
-from thaw.files import file_sha256
-from thaw.model import save_weights
+from thaw.core.errors import UserError
+from thaw.core.files import file_sha256
+from thaw.training.body import adapt_first_convolution
+from thaw.training.model import save_weights
 from thaw.weights import (
     check_hash_in_name,
     load_body,

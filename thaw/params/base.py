@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 
 # DVC's run cache drops these keys from its hash and restores stale outputs.
 RESERVED = ("size", "nfiles")

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
-from thaw.errors import UserError
+from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean
 from thaw.samples import kinds
 from thaw.samples.canvas import Canvas

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from thaw.files import replacing
+from thaw.core.files import replacing
 
 SEED = 42
 USERS, FILMS, RATINGS = 150, 200, 6000

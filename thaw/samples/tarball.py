@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from thaw.files import replacing
+from thaw.core.files import replacing
 
 _STORED = 65535  # the longest stored block of deflate
 

@@ -1,0 +1,1 @@
+"""What stages share: paths, keys, tables, rates, and how torch is set up."""

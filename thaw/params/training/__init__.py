@@ -1,0 +1,1 @@
+"""Parameter classes of the sections that training reads."""

@@ -1,0 +1,1 @@
+"""Ratings: tables, model, batches, metrics, interpretation."""

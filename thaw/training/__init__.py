@@ -1,0 +1,1 @@
+"""Training: batches, augmentation, the model, schedules, the loop, the LR test."""

@@ -1,0 +1,256 @@
+"""Where batches come from: live augmented images, or features computed once."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thaw.core.randomness import generator
+from thaw.pack import Packed
+from thaw.params.training.augment import Augment
+from thaw.training.augment import View, move_points, plain_view, random_view, render
+from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+
+RESIDENT_SHARE = 0.5  # of a GPU's free memory that packed pixels may take
+
+
+class Batches(Protocol):
+    """Batches of (inputs, targets) on the training device."""
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield an epoch of shuffled training batches, the same for the same epoch."""
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the validation items in order."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some packed images and their targets.
+
+    Attributes:
+        packed: the packed file.
+        rows: int64 [n], their positions in it.
+        targets: int64 [n], classes; or float [n, classes], 1 for each label; or float
+            [n, 2 * points], x and y of points in the image's [-1, 1].
+        augment: the recipe's section.
+        device: where pixels become floats.
+        points: whether targets are places, which move as the image does.
+        resident: all packed pixels on the device, if they fit there (`resident_pixels`).
+    """
+
+    packed: Packed
+    rows: Tensor
+    targets: Tensor
+    augment: Augment
+    device: torch.device
+    points: bool = False
+    resident: Tensor | None = None
+
+    @cached_property
+    def shapes(self) -> Tensor:
+        """Height and width of each image, int64 [n, 2]."""
+        index = self.rows.numpy()
+        return torch.from_numpy(
+            np.stack([self.packed.heights[index], self.packed.widths[index]], 1).astype(np.int64)
+        )
+
+    def plain(self) -> View:
+        """How validation sees these images."""
+        return plain_view(self.shapes, self.augment)
+
+    def random(self, seed: int, *purpose: str | int) -> View:
+        """An augmented view of these images for one purpose."""
+        return random_view(self.shapes, self.augment, generator(seed, *purpose))
+
+    def targets_in(self, view: View) -> Tensor:
+        """Return the targets as they are when the images are seen through a view."""
+        return move_points(self.targets, view) if self.points else self.targets
+
+    def canvas(self, positions: Tensor) -> Tensor:
+        """Return the images at `positions`, int64 [b], on the device: uint8 [b, h, w, 3].
+
+        Each is in the top left corner of a canvas that the largest just fills.
+        """
+        height, width = (int(side) for side in self.shapes[positions].amax(0))
+        shape, rows = (len(positions), height, width, 3), self.rows[positions].tolist()
+        if self.resident is not None:
+            canvas = torch.zeros(shape, dtype=torch.uint8, device=self.device)
+            for place, row in zip(canvas, rows, strict=True):
+                image = self._resident_image(self.resident, row)
+                place[: image.shape[0], : image.shape[1]] = image
+            return canvas
+        pinned = self.device.type == "cuda"  # so that the copy need not be waited for
+        canvas = torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned)
+        for corner, row in zip(canvas.numpy(), rows, strict=True):
+            pixels = self.packed.image(row)
+            corner[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return canvas.to(self.device, non_blocking=pinned)
+
+    def _resident_image(self, pixels: Tensor, row: int) -> Tensor:
+        height, width = int(self.packed.heights[row]), int(self.packed.widths[row])
+        start = int(self.packed.offsets[row])
+        return pixels[start : start + height * width * 3].view(height, width, 3)
+
+    def canvases(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield `canvas` of each part; for a GPU the next one is filled meanwhile."""
+        if self.device.type != "cuda" or self.resident is not None:
+            return map(self.canvas, parts)
+        return ahead(self.canvas, parts)
+
+    def render(self, positions: Tensor, view: View) -> Tensor:
+        """Return the images at `positions`, int64 [b], as float [b, c, h, w] seen through `view`.
+
+        Args:
+            positions: into `rows`.
+            view: of all of `rows`.
+        """
+        return self.see(self.canvas(positions), positions, view)
+
+    def see(self, canvas: Tensor, positions: Tensor, view: View) -> Tensor:
+        """Return what `render` does, from the canvas of the images at `positions`."""
+        return render(
+            canvas,
+            self.shapes[positions],
+            view.rows(positions),
+            self.augment.height_width,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+        )
+
+
+def resident_pixels(packed: Packed, device: torch.device) -> Tensor | None:
+    """Copy all packed pixels to a GPU, uint8 [bytes]; None if there is none, or no room."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if packed.pixels.nbytes > RESIDENT_SHARE * free:
+        return None
+    return torch.tensor(packed.pixels, device=device)
+
+
+def ahead(make: Callable[[Tensor], Tensor], parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield what `make` makes of each part, in order, made one part ahead in a thread."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(make, part) for part in parts[:1])
+        for part in parts[1:]:
+            made = waiting.popleft().result()
+            waiting.append(thread.submit(make, part))
+            yield made
+        yield from (last.result() for last in waiting)
+
+
+@dataclass(frozen=True)
+class ImageBatches:
+    """Every epoch a fresh augmented view of every training image."""
+
+    training: Images
+    validation: Images
+    batch_size: int
+    seed: int
+    stage: str
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+        return len(self.training.rows)
+
+    def training_targets(self, epoch: int) -> Tensor:
+        """Return the targets of all training items as they are in an epoch's view."""
+        return self.training.targets_in(self._view(epoch))
+
+    def _view(self, epoch: int) -> View:
+        return self.training.random(self.seed, self.stage, epoch, "augment")
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images float [b, c, h, w] and their targets."""
+        view, targets = self._view(epoch), self.training_targets(epoch)
+        order = torch.randperm(
+            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
+        )
+        parts = chunks(order, self.batch_size)
+        for positions, canvas in zip(parts, self.training.canvases(parts), strict=True):
+            yield (
+                self.training.see(canvas, positions, view),
+                targets[positions].to(self.training.device),
+            )
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images float [b, c, h, w] and their targets."""
+        view = self.validation.plain()
+        targets = self.validation.targets_in(view)
+        parts = torch.arange(len(self.validation.rows)).split(self.batch_size)
+        for positions, canvas in zip(parts, self.validation.canvases(parts), strict=True):
+            yield (
+                self.validation.see(canvas, positions, view),
+                targets[positions].to(self.validation.device),
+            )
+
+
+@dataclass(frozen=True)
+class FeatureBatches:
+    """A frozen body's pooled features, one view of the training images an epoch.
+
+    Attributes:
+        views: float [n, features] each.
+        targets: of each view: int64 [n] or float [n, outputs].
+        valid_features: float [m, features].
+        valid_targets: int64 [m] or float [m, outputs].
+    """
+
+    views: Sequence[Tensor]
+    targets: Sequence[Tensor]
+    valid_features: Tensor
+    valid_targets: Tensor
+    batch_size: int
+    seed: int
+    stage: str
+
+    @property
+    def items(self) -> int:
+        """Number of training items."""
+        return len(self.targets[0])
+
+    def training_targets(self, epoch: int) -> Tensor:
+        """Return the targets of all training items as they are in an epoch's view."""
+        return self.targets[epoch % len(self.views)]
+
+    def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features float [b, features] and their targets."""
+        features, targets = self.views[epoch % len(self.views)], self.training_targets(epoch)
+        order = torch.randperm(
+            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
+        )
+        for positions in chunks(order, self.batch_size):
+            where = positions.to(features.device)
+            yield features[where], targets[where]
+
+    def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all validation features at once."""
+        yield self.valid_features, self.valid_targets
+
+
+def chunks(order: Tensor, length: int) -> list[Tensor]:
+    """Cut an order into batches; a last batch of one joins its neighbour.
+
+    No item is dropped, and a batch norm never sees a single item (unless there is no other).
+    """
+    parts = list(order.split(length))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def steps_per_epoch(items: int, batch_size: int) -> int:
+    """Return how many batches `chunks` makes of an epoch."""
+    return len(chunks(torch.arange(items), batch_size))

@@ -1,0 +1,160 @@
+"""Bodies: torchvision classification architectures, cut before their pooling."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from thaw.core.errors import UserError
+from thaw.params.base import did_you_mean
+
+# Children that pool, classify, or only help training from scratch.
+AFTER_THE_BODY = ("avgpool", "classifier", "fc", "head", "heads", "dropout", "flatten")
+AUXILIARY = ("aux1", "aux2", "AuxLogits")
+EARLY_STRIDE = 8
+# Per channel, of pixels in [0, 1]: what torchvision's weights were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DRY_RUN_SIDE = 224  # pixels; every architecture takes it
+
+
+class HalfRange(nn.Module):
+    """Turn ImageNet's normalisation into (pixel - 0.5) / 0.5, which some weights expect."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images [n, 3, h, w]; other channels than colours are left alone."""
+        if images.shape[1] != len(IMAGENET_MEAN):
+            return images
+        scale = images.new_tensor([std / 0.5 for std in IMAGENET_STD]).view(1, 3, 1, 1)
+        shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN]).view(1, 3, 1, 1)
+        return images * scale + shift
+
+
+def build_body(arch: str, channels: int = 3) -> nn.Sequential:
+    """Build an architecture's convolutional part with random weights.
+
+    The parameters keep torchvision's names, so torchvision's weights load into it, and in eval
+    mode it computes what the architecture computes before it pools.
+
+    Args:
+        arch: name of a torchvision classification architecture.
+        channels: colour channels of the input; other than 3 replaces the first convolution.
+
+    Returns:
+        A module from float [n, channels, h, w] to float [n, features, h', w'].
+
+    Raises:
+        UserError: an unknown name, or an architecture without pooled features (ViT).
+    """
+    # Costs seconds to import: torchvision pulls in torch's compiler.
+    import torchvision.models
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if arch not in known:
+        raise UserError(f"model.arch: {arch!r} is not in torchvision; {did_you_mean(arch, known)}")
+    # Silences torchvision's warning that these two will draw their weights differently some day.
+    options = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
+    network = torchvision.models.get_model(arch, weights=None, **options)
+    body = cut(network)
+    if channels != 3:
+        adapt_first_convolution(body, channels)
+    if not ends_with_maps(body, channels):
+        raise UserError(
+            f"model.arch: {arch!r} has no pooled convolutional features to build on. Choose an "
+            "architecture that pools before its classifier, such as resnet34 or mobilenet_v2."
+        )
+    return body
+
+
+def ends_with_maps(body: nn.Sequential, channels: int) -> bool:
+    """Say whether a body, put into eval mode, makes feature maps [n, features, h', w']."""
+    try:
+        with torch.no_grad():
+            features = body.eval()(torch.zeros(1, channels, DRY_RUN_SIDE, DRY_RUN_SIDE))
+    except AssertionError:  # ViT's encoder takes only what its forward makes of the maps
+        return False
+    return bool(features.ndim == 4)
+
+
+def cut(network: nn.Module) -> nn.Sequential:
+    """Keep an architecture's children up to its pooling, under their own names."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if hasattr(network, "transform_input"):  # torchvision sets it with the published weights
+        parts["transform_input"] = HalfRange()
+    for name, child in network.named_children():
+        if name in AFTER_THE_BODY:
+            break
+        if name in AUXILIARY:
+            continue
+        parts[name] = nn.Sequential(*child) if isinstance(child, nn.ModuleList) else child
+    if type(network).__name__ == "DenseNet":  # its forward ends with a bare F.relu
+        parts["relu"] = nn.ReLU(inplace=True)
+    return nn.Sequential(parts)
+
+
+def early_and_late(body: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Split a body's blocks where it halves the image for the fourth time.
+
+    Blocks at a stride of 8 or less are early, which for ResNets is fastai's split after layer2.
+    """
+    blocks = [
+        block
+        for child in body.children()
+        for block in (child.children() if isinstance(child, nn.Sequential) else [child])
+    ]
+    early = 0
+    was_training = body.training
+    body.eval()
+    with torch.no_grad():
+        image = torch.zeros(1, input_channels(body), DRY_RUN_SIDE, DRY_RUN_SIDE)
+        for position, block in enumerate(blocks, start=1):
+            image = block(image)
+            side = image.shape[2]  # whether the channels are second or, as in Swin, last
+            if side * EARLY_STRIDE >= DRY_RUN_SIDE:
+                early = position
+    body.train(was_training)
+    return blocks[:early], blocks[early:]
+
+
+def input_channels(body: nn.Module) -> int:
+    """Return the colour channels that a body expects."""
+    return next(m.in_channels for m in body.modules() if isinstance(m, nn.Conv2d))
+
+
+def feature_count(body: nn.Module) -> int:
+    """Return the number of feature maps that a body ends with."""
+    was_training = body.training
+    with torch.no_grad():
+        image = torch.zeros(1, input_channels(body), DRY_RUN_SIDE, DRY_RUN_SIDE)
+        features: torch.Tensor = body.eval()(image)
+    body.train(was_training)
+    return features.shape[1]
+
+
+def adapt_first_convolution(body: nn.Module, channels: int) -> None:
+    """Replace the first convolution by one for `channels` colours, keeping what it knows.
+
+    As fastai: one channel gets the sum over red, green and blue; two get the first two, times
+    1.5; further channels start at zero.
+    """
+    name, first = next((n, m) for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
+    old = first.weight.data
+    if channels == 1:
+        weight = old.sum(1, keepdim=True)
+    elif channels == 2:
+        weight = old[:, :2] * 1.5
+    else:
+        weight = torch.cat([old, old.new_zeros(len(old), channels - 3, *old.shape[2:])], 1)
+    adapted = nn.Conv2d(
+        channels,
+        first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]
+        first.stride,  # type: ignore[arg-type]
+        first.padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    adapted.weight = nn.Parameter(weight.contiguous())
+    if first.bias is not None:
+        adapted.bias = first.bias
+    parent, _, leaf = name.rpartition(".")
+    setattr(body.get_submodule(parent), leaf, adapted)

@@ -1,0 +1,1 @@
+"""What training on images has of its own: items, features of a frozen body, tasks, metrics."""
