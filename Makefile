@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo results ui test test-fast check lock clean
+.PHONY: help env demo demo-dvc results ui test test-fast check lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ env: .venv/installed ## make the environment in .venv from requirements.lock
 	@touch $@
 
 demo: env ## run every sample recipe from archive to error rate, print the results
+	@$(PYTHON) pipelines/preflight.py --gigabytes 2
+	@$(BIN)/python -m stages check
+	@$(BIN)/python -m pipelines.train
+	@$(BIN)/python -m pipelines.results
+
+demo-dvc: env ## the same by plain dvc repro, stage after stage
 	@$(PYTHON) pipelines/preflight.py --gigabytes 2
 	@$(BIN)/python -m stages check
 	@$(BIN)/dvc repro

@@ -10,6 +10,8 @@ from typing import Any, Self, TextIO
 from pipelines import guard
 from stages.warm import ADDRESS, Remote, start
 
+QUICK = "pipelines.dvc_command"
+
 
 class Guarded:
     """A command behind guard.py, which ends with this object, or with this process.
@@ -63,7 +65,7 @@ def start_dvc(
         told = {**environment, ADDRESS: str(worker)}
         with Path(os.devnull).open() as nothing:
             streams = (nothing.fileno(), output.fileno(), output.fileno())
-            remote = start(worker, "dvc", arguments, cwd=root, environment=told, streams=streams)
+            remote = start(worker, QUICK, arguments, cwd=root, environment=told, streams=streams)
         if remote is not None:
             return remote
     dvc = [sys.executable, "-m", "dvc", *arguments]

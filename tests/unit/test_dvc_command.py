@@ -1,0 +1,78 @@
+"""dvc.lock as a flow's stages write it, against what DVC writes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.serialize import _yaml
+
+from pipelines import dvc_command
+
+NAMES = ("split@a", "pack@a", "fit@b-2", "record", "trail:ing")
+ODD = ["on", "1e3", "2.50", "~", "a: b", "# c", "", "x " * 60, "two\nlines\n", "é", "'q'", "-"]
+
+
+def stage(seed: int) -> dict[str, Any]:
+    """An entry of dvc.lock with values that are hard to write."""
+    return {
+        "cmd": ["one", "two\nthree"] if seed == 1 else f"python -m stages {seed}",
+        "deps": [{"path": f"stages/{seed}.py", "hash": "md5", "md5": f"{seed:032d}", "size": 3}],
+        "params": {
+            "params.yaml": {
+                "recipes.a": {"sha256": "0" * 64, "none": None, "rates": [1e-05, 0.1, 1e22]},
+                "odd": dict(enumerate(map(str, range(seed)))) | {"words": list(ODD), "empty": {}},
+            }
+        },
+    }
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    file = tmp_path / "dvc.lock"
+    with _yaml.modify_yaml(file) as data:
+        data |= {"schema": "2.0", "stages": {n: stage(i) for i, n in enumerate(NAMES)}}
+    return file
+
+
+def change(lock: Path, changes: dict[str, Any]) -> bytes:
+    """Do to dvc.lock what DVC does after a stage; return it, and leave it as it was."""
+    before = lock.read_bytes()
+    with _yaml.modify_yaml(lock) as data:
+        data["stages"] = data.get("stages", {})
+        data["stages"].update(changes)
+    after = lock.read_bytes()
+    lock.write_bytes(before)
+    return after
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"new": stage(7)}, {NAMES[0]: stage(8)}, {NAMES[-1]: stage(9), "last": stage(0)}],
+    ids=["nothing", "a new one", "the first", "the last and a new one"],
+)
+def test_the_same_bytes_are_written(
+    lock: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_dvc = change(lock, changes)
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
+    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    with _yaml.modify_yaml(lock) as data:
+        assert isinstance(data, dvc_command.Lock)
+    assert change(lock, changes) == by_dvc
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schema: '2.0'\ndatasets: []\nstages:\n  a:\n    cmd: b\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b\n  # said by hand\n  c:\n    cmd: d\n",
+        "schema: '2.0'\nstages:\n  a: {cmd: b}\n",
+        "schema: '2.0'\nstages: {}\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: &id001\n    - b\n  c:\n    cmd: *id001\n",
+    ],
+    ids=["datasets", "a comment", "a flow mapping", "no stages", "an alias"],
+)
+def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(tmp_path: Path, text: str) -> None:
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(text)
+    assert not isinstance(dvc_command.read_lock(text, str(lock)), dvc_command.Lock)
