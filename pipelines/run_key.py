@@ -9,6 +9,8 @@ from pathlib import Path
 from pipelines.graph import RECORD, Graph, Stage, with_ancestors
 from thaw.core.files import file_sha256
 
+NOT_CONTENT = {"__pycache__"}  # as .dvcignore has it
+
 
 def run_key(root: Path, graph: Graph, recipe: str) -> str:
     """Hash the commands, parameter values and leaf files of a recipe's stages and their ancestors.
@@ -49,7 +51,8 @@ def is_unpinned(stage: Stage) -> bool:
 def _content(path: Path) -> str | None:
     """Hash a file, or the files of a folder; None where there is nothing, or not yet."""
     if path.is_dir():
-        found = [f"{file.name} {_content(file)}" for file in sorted(path.iterdir())]
+        files = [file for file in sorted(path.iterdir()) if file.name not in NOT_CONTENT]
+        found = [f"{file.name} {_content(file)}" for file in files]
         return hashlib.sha256("\n".join(found).encode()).hexdigest()
     if not path.is_file():
         return None

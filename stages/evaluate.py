@@ -3,6 +3,7 @@
 import pandas as pd
 
 from stages.common.paths import Paths
+from stages.diagnose import diagnose_fits
 from stages.ratings_evaluate import evaluate_ratings
 from thaw.core.files import read_json, write_csv, write_json
 from thaw.evaluation import evaluate
@@ -15,11 +16,12 @@ class Params:
 
 
 def run(params: Params, paths: Paths) -> None:
-    """Write final metrics, metrics of each class or group, answers for DVC's confusion plot."""
+    """Write final metrics, those of each class or group, a confusion plot's rows, a diagnosis."""
     vocab = read_json(paths.vocab)
     predictions = pd.read_parquet(paths.predictions)
     if "rating" in predictions:
         evaluate_ratings(predictions, vocab, paths)
+        diagnose_fits(predictions, vocab, paths)
         return
     found = evaluate(predictions, vocab)
     metrics = {f"valid/{name}": value for name, value in found.metrics.items()}
@@ -27,3 +29,4 @@ def run(params: Params, paths: Paths) -> None:
     write_csv(paths.result("evaluate", "per_class.csv"), found.per_class)
     write_csv(paths.result("evaluate", "confusion.csv"), found.confusion)
     print(found.headline)
+    diagnose_fits(predictions, vocab, paths)

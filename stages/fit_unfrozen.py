@@ -21,6 +21,7 @@ def run(params: Params, paths: Paths) -> None:
     plan = params.fit_unfrozen
     lrs = unfrozen_lrs(plan.lr, suggestion, frozen_metrics)
 
+    from stages.common.tables import write_epochs
     from stages.training import (
         fit_phase,
         open_training,
@@ -33,8 +34,10 @@ def run(params: Params, paths: Paths) -> None:
     training = open_training(params, paths, "fit_unfrozen")
     load_weights(paths.frozen, training.network)
     phase = unfrozen_phase(training, plan.batch_size)
-    inputs = [paths.frozen, suggestion, frozen_metrics]
+    frozen_history = paths.result("fit_frozen", "history.csv")
+    inputs = [paths.frozen, suggestion, frozen_metrics, frozen_history]
     checkpoint = fit_phase(training, phase, plan, lrs, inputs)
+    write_epochs(paths, ["fit_frozen", "fit_unfrozen"])
     write_predictions(training, phase)
     write_model(training)
     checkpoint.delete()

@@ -76,6 +76,11 @@ class Paths:
         return Path("results", self.recipe, "predictions.parquet")
 
     @property
+    def epochs(self) -> Path:
+        """Every epoch of every fit, a row each."""
+        return Path("results", self.recipe, "epochs.csv")
+
+    @property
     def run(self) -> Path:
         """The key of the recorded run that the present results belong to."""
         return Path("models", self.recipe, "run.json")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from stages.common.paths import Paths
-from thaw.core.files import write_csv, write_json
+from thaw.core.files import read_json, write_csv, write_json
 from thaw.training.lr_curve import Curve, Suggestion
 from thaw.training.schedule import GROUPS
 
@@ -41,6 +41,19 @@ def write_fit_metrics(
             metrics[f"valid/{name.removeprefix('valid_')}"] = value
     metrics |= {f"lr/{group}": lr for group, lr in zip(groups, lrs, strict=True)}
     write_json(paths.result(stage, "metrics.json"), metrics)
+
+
+def write_epochs(paths: Paths, fits: Sequence[str]) -> None:
+    """Write epochs.csv: the fits' histories below each other, with the largest rate of each."""
+    tables = []
+    for fit in fits:
+        table = pd.read_csv(paths.result(fit, "history.csv"), float_precision="round_trip")
+        metrics = read_json(paths.result(fit, "metrics.json"))
+        largest = max(value for name, value in metrics.items() if name.startswith("lr/"))
+        table = table.drop(columns="lr").assign(largest_lr=largest)
+        table.insert(0, "fit", fit)
+        tables.append(table)
+    write_csv(paths.epochs, pd.concat(tables, ignore_index=True))
 
 
 def write_lr_test(curve: Curve, suggestion: Suggestion, paths: Paths, stage: str) -> None:

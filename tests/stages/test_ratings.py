@@ -112,6 +112,7 @@ def test_every_file_of_the_contract_is_there(done: Project) -> None:
         "results/films/lr_find/curve.csv", "results/films/lr_find/suggestion.json",
         "results/films/fit/history.csv", "results/films/fit/batches.csv",
         "results/films/fit/metrics.json",
+        "results/films/epochs.csv", "results/films/evaluate/diagnosis.json",
         "results/films/evaluate/metrics.json", "results/films/evaluate/per_class.csv",
         "results/films/evaluate/confusion.csv",
         "results/films/interpret/bias.csv", "results/films/interpret/components.csv",
@@ -258,6 +259,32 @@ def test_a_model_without_biases_is_interpreted(prepared: Project) -> None:
     assert len(table(prepared, "results/films/predictions.parquet")) == 1200
     tensors = load_file(prepared.folder / "models/films/model.safetensors")
     assert tensors["items.weight"].shape[1] == 6
+
+
+@pytest.mark.parametrize(
+    ("plan", "verdict", "parameter", "tried"),
+    [
+        ({"epochs": 2, "lr": 10.0}, "rate too high", "lr", 1.0),
+        ({"epochs": 4, "lr": 1e-6}, "rate too low", "lr", 1e-5),
+        ({"epochs": 1, "lr": 1e-2}, "too few epochs", "epochs", 4),
+        ({"epochs": 40, "lr": 5e-2, "weight_decay": 0.0}, "too many epochs", "epochs", None),
+    ],
+    ids=["high", "low", "few", "many"],
+)
+def test_a_fit_that_went_wrong_is_diagnosed(
+    prepared: Project, plan: dict, verdict: str, parameter: str, tried: float | None
+) -> None:
+    recipe = changed("fit", **plan)
+    recipe["lr_find"] = {"steps": 0}
+    prepared.write_recipes({}, {"films": recipe})
+    for stage in ("split", "lr_find", "fit"):
+        prepared.stage(stage, "films")
+    said = prepared.stage("evaluate", "films").stdout
+    found = read_json(prepared, "results/films/evaluate/diagnosis.json")["fit"]
+    assert found["verdict"] == verdict, found
+    assert found["parameter"] == f"recipes.films.fit.{parameter}"
+    assert found["try"] < plan["epochs"] if tried is None else found["try"] == tried
+    assert f"try {found['parameter']}: {found['try']}" in said
 
 
 # A stage, a function, and the call of it that does not come back. A fit renames, per epoch,

@@ -70,6 +70,16 @@ def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path)
     recorder = graph | {"record@b": replace(graph["record@b"], command="another")}
     assert run_key(tmp_path, recorder, "b") == first["b"]
 
+    folder = replace(make_stage("fit@b", needs=("fit@a",)), leaves=("code",))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "module.py").write_text("1")
+    of_folder = run_key(tmp_path, graph | {"fit@b": folder}, "b")
+    (tmp_path / "code" / "__pycache__").mkdir()
+    (tmp_path / "code" / "__pycache__" / "module.pyc").write_text("of this Python")
+    assert run_key(tmp_path, graph | {"fit@b": folder}, "b") == of_folder
+    (tmp_path / "code" / "module.py").write_text("2")
+    assert run_key(tmp_path, graph | {"fit@b": folder}, "b") != of_folder
+
     (tmp_path / "code.py").write_text("22")  # the code of a recipe that b builds on
     assert run_key(tmp_path, graph, "b") != first["b"]
 

@@ -1,0 +1,96 @@
+"""Verdicts on the curves that the lessons print, and on what must not be mistaken for them."""
+
+from math import log
+
+import numpy as np
+import pytest
+
+from thaw.diagnosis import Chance, Curve, diagnose
+
+THREE = Chance(error=2 / 3, loss=log(3))  # of three kinds of bears, as many of each
+TEN = Chance(error=0.9, loss=log(10))
+
+
+def through(points: dict[int, float]) -> list[float]:
+    """Draw straight lines through printed values, by epoch from 1."""
+    epochs = np.arange(1, max(points) + 1)
+    return np.interp(epochs, list(points), list(points.values())).tolist()
+
+
+HIGH = Curve([24.90], [1.18e9], [0.639])
+LOW = Curve(
+    [2.066, 2.001, 1.976, 1.972, 1.990],
+    [1.419, 1.307, 1.308, 1.321, 1.324],
+    [0.657, 0.583, 0.611, 0.620, 0.648],
+)
+FEW = Curve([1.972], [2.014], [0.667])
+MANY = Curve(
+    through({1: 1.211, 10: 1.436, 40: 0.297}),
+    through({1: 1.383, 10: 1.318, 40: 1.676}),
+    through({1: 0.663, 26: 0.549, 40: 0.549}),
+)
+GOOD = Curve(
+    [2.335, 1.752, 1.527, 1.317], [1.945, 1.367, 1.165, 1.108], [0.566, 0.415, 0.396, 0.340]
+)
+
+
+@pytest.mark.parametrize(
+    ("curve", "chance", "verdict", "knob", "cited"),
+    [
+        (HIGH, THREE, "rate too high", "lr", "1.18e+09"),
+        (LOW, THREE, "rate too low", "lr", "training loss 2.066 to 1.990"),
+        (FEW, THREE, "too few epochs", "epochs", "validation loss 2.014"),
+        (MANY, THREE, "too many epochs", "epochs", "error 0.549 in epoch 26"),
+        (GOOD, TEN, "good", None, "error 0.566 to 0.340"),
+    ],
+    ids=["high", "low", "few", "many", "good"],
+)
+def test_the_lessons_curves(
+    curve: Curve, chance: Chance, verdict: str, knob: str | None, cited: str
+) -> None:
+    found = diagnose(curve, chance)
+    assert (found.verdict, found.knob) == (verdict, knob)
+    assert cited in found.why
+
+
+def test_what_to_try() -> None:
+    assert diagnose(HIGH, THREE).factor == 0.1
+    assert diagnose(LOW, THREE).factor == 10
+    assert diagnose(FEW, THREE).epochs == 4
+    assert diagnose(MANY, THREE).epochs == 26
+
+
+def test_a_worse_validation_loss_alone_is_not_too_many_epochs() -> None:
+    better = Curve(MANY.train_loss, MANY.valid_loss, through({1: 0.5, 40: 0.1}))
+    assert diagnose(better, THREE).verdict == "good"
+
+
+def test_a_metric_that_stays_worse_is_too_many_epochs_whatever_the_loss_does() -> None:
+    found = diagnose(
+        Curve([1.0, 0.8, 0.6, 0.5, 0.4, 0.3], [0.9] * 6, [0.3, 0.2, 0.1, 0.15, 0.15, 0.2]), TEN
+    )
+    assert (found.verdict, found.epochs) == ("too many epochs", 3)
+
+
+def test_a_metric_that_is_worse_by_chance_is_no_fault() -> None:
+    errors = [0.3, 0.2, 0.1, 0.15, 0.15, 0.2]
+    noisy = Curve([1.0, 0.8, 0.6, 0.5, 0.4, 0.3], [0.5] * 6, errors, noise=0.15)
+    assert diagnose(noisy, TEN).verdict == "good"
+
+
+def test_a_model_that_began_good_has_no_rate_too_low() -> None:
+    began_good = Curve([0.21, 0.20, 0.205, 0.2], [0.1, 0.1, 0.1, 0.1], [0.03, 0.03, 0.02, 0.02])
+    assert diagnose(began_good, TEN).verdict == "good"
+
+
+def test_trained_to_the_end_and_still_short_asks_for_data() -> None:
+    short = Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.1], [0.6, 0.52, 0.5, 0.49])
+    found = diagnose(short, THREE)
+    assert (found.verdict, found.knob) == ("more data", None)
+    assert "stays at 0.490" in found.why
+
+
+def test_without_a_measure_of_chance_the_curve_alone_speaks() -> None:
+    assert diagnose(Curve([0.1, 9.0], [0.1, 5.0], [0.4, 2.0]), None).verdict == "rate too high"
+    assert diagnose(Curve([0.4, 0.2], [0.3, 0.2], [0.9, 0.5]), None).verdict == "too few epochs"
+    assert diagnose(Curve([0.4], [0.3], [0.9]), None).verdict == "good"
