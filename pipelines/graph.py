@@ -3,7 +3,11 @@
 dvc.yaml is the only place that says which stage needs which; nothing here adds to it.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+import importlib
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +106,7 @@ class Pipeline:
         A stage after a changed one may turn out to be unchanged once that one has run.
         """
         stale = set(forced)
-        with self._repo.lock:
+        with self._repo.lock, params_read_once():
             for address, stage in graph.items():
                 if stale & stage.needs or self._is_changed(address):
                     stale.add(address)
@@ -140,6 +144,30 @@ class Pipeline:
     def close(self) -> None:
         """Let go of DVC's files."""
         self._repo.close()
+
+
+@contextmanager
+def params_read_once() -> Iterator[None]:
+    """Spare DVC two thirds of its work on unchanged stages.
+
+    It parses params.yaml again for each stage, and searches all of it for each dotted key.
+    """
+    from dvc.utils.serialize import _yaml
+
+    dpath: Any = importlib.import_module("dpath")
+    parse, search = _yaml.parse_yaml, dpath.get
+
+    def look_up(values: Any, key: Any, separator: str = "/", **other: Any) -> Any:
+        try:
+            return functools.reduce(operator.getitem, key.split(separator), values)
+        except (KeyError, TypeError):  # a pattern, a place in a list, or not there
+            return search(values, key, separator=separator, **other)
+
+    _yaml.parse_yaml, dpath.get = functools.cache(parse), look_up
+    try:
+        yield
+    finally:
+        _yaml.parse_yaml, dpath.get = parse, search
 
 
 def with_ancestors(graph: Graph, addresses: Iterable[str]) -> Graph:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from pipelines.graph import Stage, of_recipes, with_ancestors
+from pipelines.graph import Stage, of_recipes, params_read_once, with_ancestors
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
 from pipelines.published import add_published
@@ -82,6 +82,21 @@ def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path)
 
     (tmp_path / "code.py").write_text("22")  # the code of a recipe that b builds on
     assert run_key(tmp_path, graph, "b") != first["b"]
+
+
+def test_params_are_found_as_dvc_finds_them(tmp_path: Path) -> None:
+    from dvc.dependency.param import read_param_file
+    from dvc.fs import localfs
+
+    file = tmp_path / "params.yaml"
+    file.write_text("a: {b: [1, {c: 2}], d: ~, 'e.f': 3}\n4: {5: six}\n")
+    keys = ["a", "a.b", "a.b.1.c", "a.d", "a.d.x", "a.e.f", "a.b*", "4.5", "nothing.here"]
+    by_dvc = read_param_file(localfs, str(file), keys, flatten=True)
+    assert {"a.b.1.c", "a.d"} <= by_dvc.keys()
+    with params_read_once():
+        assert read_param_file(localfs, str(file), keys, flatten=True) == by_dvc
+    file.write_text("a: 1\n")
+    assert read_param_file(localfs, str(file), ["a"], flatten=True) == {"a": 1}
 
 
 def test_what_nothing_pins_counts_by_its_content(tmp_path: Path) -> None:
