@@ -2,7 +2,8 @@
 
 After each stage DVC reads all of dvc.lock with a parser that keeps comments, of which it has none,
 and writes all of it anew. With a hundred stages that takes longer than most of them. Here the
-text of the stages that stay as they are is kept; what is written is the same to the byte.
+text of the stages that stay as they are is kept, and only the one that ran is written, by DVC's
+own means. A file that is not word for word as DVC writes it is left to DVC.
 """
 
 import io
@@ -14,37 +15,36 @@ from dvc.cli import main
 from dvc.utils.serialize import _yaml
 
 write_all = _yaml._dump
+HEAD = "schema: '2.0'\nstages:\n"
 STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
-ALIAS = re.compile(r" [&*]id\d")
+# Comments, values that stand for one another, a document's end: stages' texts are not all of it.
+NOT_DVCS = re.compile(r"(^|\s)(#|[&*]\w)|^\.\.\.", re.MULTILINE)
 
 
 class Lock(dict[str, Any]):
     """What dvc.lock says, with the text that says it.
 
     Attributes:
-        head: the text before the first stage.
         stages: what the file said of each, to tell by identity what DVC has put in another's place.
         texts: the text of each.
-        is_flat: no stage refers to a value of another.
     """
 
-    def __init__(self, content: dict[str, Any], text: str) -> None:
+    def __init__(self, content: dict[str, Any], texts: dict[str, str]) -> None:
         super().__init__(content)
-        self.head, *blocks = STAGE.split(text)
-        self.stages: dict[str, Any] = dict(content.get("stages") or {})
-        self.is_flat = not ALIAS.search(text)
-        self.texts = {block.partition(":\n")[0]: f"  {block}" for block in blocks}
-
-    def is_understood(self) -> bool:
-        """Say whether the text is as DVC writes it: a head, then stage after stage."""
-        keys = ["schema", "stages"]
-        return list(self) == keys and list(self.texts) == list(self.stages) != [] and self.is_flat
+        self.stages: dict[str, Any] = dict(content["stages"])
+        self.texts = texts
 
 
 def read_lock(text: str, path: str) -> dict[str, Any]:
     """Read dvc.lock; stands in for DVC's `parse_yaml_for_update`."""
-    lock = Lock(_yaml.parse_yaml(text, path), text)
-    return lock if lock.is_understood() else _yaml.parse_yaml(text, path, typ="rt")
+    head, *blocks = STAGE.split(text)
+    if head == HEAD and blocks and text.endswith("\n") and not NOT_DVCS.search(text):
+        content = _yaml.parse_yaml(text, path)
+        texts = {block.partition(":\n")[0]: f"  {block}" for block in blocks}
+        if list(content) == ["schema", "stages"] and list(texts) == list(content["stages"]):
+            return Lock(content, texts)
+    kept: dict[str, Any] = _yaml.parse_yaml(text, path, typ="rt")
+    return kept
 
 
 def write_lock(lock: dict[str, Any], stream: TextIO) -> None:
@@ -52,7 +52,7 @@ def write_lock(lock: dict[str, Any], stream: TextIO) -> None:
     if not isinstance(lock, Lock):
         write_all(lock, stream)
         return
-    stream.write(lock.head)
+    stream.write(HEAD)
     for name, stage in lock["stages"].items():
         known = stage is lock.stages.get(name)
         stream.write(lock.texts[name] if known else stage_text(name, stage))

@@ -21,6 +21,7 @@ from pipelines.runs import Run, RunFolder, Status, run_folders
 
 ALIVE = "alive.lock"
 SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
+IMPORT_LIMIT = 300.0  # seconds; slow on a busy machine, and no store's fault
 
 
 class Sender:
@@ -49,7 +50,7 @@ class Sender:
         """Give the thread some seconds for what is left; return the keys it did not get through."""
         if self._thread.is_alive():
             self._changed.put(None)
-            self._imported.wait()  # no store's fault, and slow on a busy machine
+            self._imported.wait(IMPORT_LIMIT)
             self._thread.join(patience)
         return sorted(self._unsent)
 

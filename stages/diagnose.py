@@ -5,40 +5,51 @@ from typing import Any
 import pandas as pd
 
 from stages.common.paths import Paths
-from thaw.chance import chance_of, error_of, noise_of
+from thaw.chance import chance_of, error_name, error_of, noise_of, telling_metric
 from thaw.core.files import write_json
 from thaw.diagnosis import Curve, Diagnosis, diagnose
 
-NOT_METRICS = ("fit", "epoch", "train_loss", "valid_loss", "largest_lr")
-TELLING = "mean_average_precision"  # what accuracies of several labels hide behind their negatives
+RATE = "lr_"  # begins the columns of epochs.csv with the largest rate of each parameter group
 
 
 def diagnose_fits(predictions: pd.DataFrame, vocab: Any, paths: Paths) -> None:
     """Write diagnosis.json, an entry per fit, and say what is not as it should be."""
-    epochs = pd.read_csv(paths.epochs)
-    metrics = [name for name in epochs if name not in NOT_METRICS and epochs[name].notna().all()]
-    metric = TELLING if TELLING in metrics else [*metrics, "valid_loss"][0]
-    chance = chance_of(metric, predictions, vocab)
-    found = {}
-    for fit, rows in epochs.groupby("fit", sort=False):
-        errors = [error_of(metric, value) for value in rows[metric]]
-        noise = noise_of(metric, min(errors), len(predictions))
-        losses = rows["train_loss"].to_list(), rows["valid_loss"].to_list()
-        curve = Curve(*losses, errors, noise)
-        diagnosis = diagnose(curve, chance)
-        entry = advice(diagnosis, f"recipes.{paths.recipe}.{fit}", rows["largest_lr"].iloc[-1])
-        found[str(fit)] = {"metric": metric, **entry}
-        if "parameter" in entry:
+    found: dict[str, dict[str, Any]] = {}
+    before: tuple[str, float] | None = None
+    for fit, epochs in pd.read_csv(paths.epochs).groupby("fit", sort=False):
+        metric = telling_metric(epochs.columns[epochs.notna().all()])
+        errors = [error_of(metric, value) for value in epochs[metric]]
+        curve = Curve(
+            train_loss=epochs["train_loss"].to_list(),
+            valid_loss=epochs["valid_loss"].to_list(),
+            error=errors,
+            noise=noise_of(metric, min(errors), len(predictions)),
+            name=error_name(metric),
+            before=before[1] if before and before[0] == metric else None,
+        )
+        before = metric, errors[-1]
+        diagnosis = diagnose(curve, chance_of(metric, predictions, vocab))
+        rates = epochs.filter(regex=f"^{RATE}").iloc[0].dropna().to_list()
+        remedy = to_try(diagnosis, f"recipes.{paths.recipe}.{fit}", rates)
+        found[str(fit)] = {"verdict": diagnosis.verdict, "why": diagnosis.why, **remedy}
+        if diagnosis.verdict != "good":
             print(f"{fit}: {diagnosis.verdict}: {diagnosis.why}.")
-            print(f"  In params.yaml, try {entry['parameter']}: {entry['try']}")
+        if remedy:
+            print(f"  In params.yaml, try {remedy['parameter']}: {remedy['try']}")
     write_json(paths.result("evaluate", "diagnosis.json"), found)
 
 
-def advice(diagnosis: Diagnosis, section: str, largest_lr: float) -> dict[str, Any]:
-    """Turn a diagnosis into parameters of params.yaml and values to try."""
-    entry: dict[str, Any] = {"verdict": diagnosis.verdict, "why": diagnosis.why}
-    if diagnosis.knob is None:
-        return entry
-    rate = largest_lr * diagnosis.factor if diagnosis.factor else None
-    tried = diagnosis.epochs if rate is None else float(f"{rate:.1e}")
-    return entry | {"parameter": f"{section}.{diagnosis.knob}", "try": tried}
+def to_try(diagnosis: Diagnosis, section: str, rates: list[float]) -> dict[str, Any]:
+    """Name a parameter of params.yaml and a value for it, if one is to be changed.
+
+    Args:
+        diagnosis: of the fit.
+        section: of params.yaml.
+        rates: the largest learning rate of each parameter group.
+    """
+    if diagnosis.epochs is not None:
+        return {"parameter": f"{section}.epochs", "try": diagnosis.epochs}
+    if diagnosis.factor is None:
+        return {}
+    scaled = [float(f"{rate * diagnosis.factor:.1e}") for rate in rates]
+    return {"parameter": f"{section}.lr", "try": scaled if len(set(scaled)) > 1 else scaled[0]}

@@ -4,7 +4,7 @@ from stages.common.paths import Paths
 from stages.common.rates import one_lr
 from stages.ratings_sections import RatingsParams
 from thaw.params.base import params
-from thaw.params.training.ratings_model import RatingsFit
+from thaw.params.ratings_model import RatingsFit
 
 
 @params

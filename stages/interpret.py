@@ -5,7 +5,7 @@ import pandas as pd
 from stages.common.paths import Paths
 from thaw.core.files import read_json, replacing, write_csv
 from thaw.params.base import params, parse
-from thaw.params.training.ratings_model import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 from thaw.ratings.interpret import (
     by_bias,
     components,

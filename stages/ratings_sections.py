@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from thaw.params.base import Seed, params
+from thaw.params.ratings_model import RatingsModel
 from thaw.params.training.model import Precision
-from thaw.params.training.ratings_model import RatingsModel
 
 
 @params

@@ -16,9 +16,9 @@ from stages.common.torch_setup import set_up_torch, training_device
 from stages.ratings_sections import RatingsParams
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, write_json, write_parquet
+from thaw.params.ratings_model import RatingsFit, RatingsModel
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
-from thaw.params.training.ratings_model import RatingsFit, RatingsModel
 from thaw.ratings.batches import RatingsBatches
 from thaw.ratings.metrics import METRICS, errors
 from thaw.ratings.model import RatingsNetwork, build_ratings_network

@@ -1,5 +1,6 @@
 """What an answer that ignores its input would get: the yardstick of a diagnosis."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,35 @@ import pandas as pd
 from thaw.diagnosis import Chance
 from thaw.vision.task import task_of
 
-LESS_IS_BETTER = (
-    "error_rate", "mean_distance", "median_distance", "rmse", "mae", "valid_loss",
+# The metrics that a fit can be judged by, the most telling first: accuracies of several labels
+# hide behind their negatives. Not `coverage` and `confident_error_rate`, each a half of a bargain.
+TELLING = (
+    "error_rate", "mean_average_precision", "rmse", "mean_distance", "accuracy", "f1_macro",
+    "median_distance", "top_k_error_rate", "mae", "f1_micro", "accuracy_multi", "valid_loss",
 )  # fmt: skip
+MORE_IS_BETTER = (
+    "mean_average_precision", "accuracy", "f1_macro", "f1_micro", "accuracy_multi",
+)  # fmt: skip
+
+
+def telling_metric(measured: Collection[str]) -> str:
+    """Choose what to judge a fit by; its validation loss if there is nothing better."""
+    return next((name for name in TELLING if name in measured), "valid_loss")
+
+
+def error_name(metric: str) -> str:
+    """Name what `error_of` returns."""
+    return f"1 - {metric}" if metric in MORE_IS_BETTER else metric
 
 
 def error_of(metric: str, value: float) -> float:
     """Turn a metric so that less is better; scores of at most 1 become what they lack of it."""
-    return value if metric in LESS_IS_BETTER else 1.0 - value
+    return 1.0 - value if metric in MORE_IS_BETTER else value
 
 
 def noise_of(metric: str, error: float, items: int) -> float:
     """Return the standard error of an error rate; of other errors, for want of it, a twentieth."""
-    if metric in ("error_rate", "accuracy"):
+    if metric in ("error_rate", "accuracy", "top_k_error_rate"):
         return float(np.sqrt(error * (1 - error) / items))
     return 0.05 * error
 
@@ -34,18 +51,19 @@ def chance_of(metric: str, predictions: pd.DataFrame, vocab: Any) -> Chance | No
         vocab: class names; empty for points, an object for ratings.
 
     Returns:
-        None where there is no such answer: for points, which are predicted in other units than
-        they are evaluated in, and for metrics that no constant is best at.
+        None where that says nothing: for points, which are predicted in other units than they are
+        evaluated in; for metrics that no constant is best at, or that it is nearly perfect at
+        (accuracies of several labels); for held-out items that are all alike.
     """
     if "rating" in predictions:
-        return _of_ratings(metric, predictions["rating"].to_numpy(np.float64))
-    match task_of(predictions, vocab):
-        case "label":
-            return _of_label(metric, predictions["target"].to_numpy())
-        case "labels":
-            return _of_labels(metric, np.stack(predictions["target"].to_list()))
-        case "points":
-            return None
+        found = _of_ratings(metric, predictions["rating"].to_numpy(np.float64))
+    elif (task := task_of(predictions, vocab)) == "label":
+        found = _of_label(metric, predictions["target"].to_numpy())
+    elif task == "labels":
+        found = _of_labels(metric, np.stack(predictions["target"].to_list()))
+    else:
+        found = None
+    return found if found and found.error > 0 and found.loss > 0 else None
 
 
 def _of_label(metric: str, targets: np.ndarray) -> Chance | None:
@@ -58,16 +76,12 @@ def _of_label(metric: str, targets: np.ndarray) -> Chance | None:
 
 def _of_labels(metric: str, targets: np.ndarray) -> Chance | None:
     """Give every item each label's share as its probability."""
-    shares = targets.mean(0, dtype=np.float64)
-    errors = {
-        "accuracy_multi": np.minimum(shares, 1 - shares).mean(),
-        "mean_average_precision": 1 - shares[shares > 0].mean(),
-    }
-    if metric not in errors:
+    if metric != "mean_average_precision":
         return None
+    shares = targets.mean(0, dtype=np.float64)
     both = np.stack([shares, 1 - shares])
     entropy = -(both * np.log(both, where=both > 0, out=np.zeros_like(both))).sum(0)
-    return Chance(float(errors[metric]), float(entropy.mean()))
+    return Chance(float(1 - shares[shares > 0].mean()), float(entropy.mean()))
 
 
 def _of_ratings(metric: str, ratings: np.ndarray) -> Chance | None:

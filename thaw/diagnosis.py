@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal[
-    "rate too high", "rate too low", "too few epochs", "too many epochs", "more data", "good"
-]
+    "rate too high", "rate too low", "too few epochs", "too many epochs", "nothing learned",
+    "more data", "good",
+]  # fmt: skip
 
 EXPLODED = 3.0  # times the loss of an answer that ignores its input
-NEAR_CHANCE = 0.8  # of the error of such an answer
-SHORT = 0.5  # of the same: what still is far from good
-SLOW = 0.1  # a training loss that fell by less over three epochs and more hardly fell
-FALLING = 0.1  # a validation loss that fell by as much in the last epoch has not arrived
-WORSE = 0.05  # a validation loss so much above its lowest has risen
-FITTED = 0.7  # a training loss below so much of the validation loss knows its items by heart
+NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
+SHORT = 0.5  # of the same: still far from good
+SPOILED = 1.2  # times the error that the fit before had reached
+SLOW = 0.1  # a training loss that fell by less than this share in all epochs hardly fell
+FALLING = 0.1  # a validation loss that fell by this share in the last epoch was not at its end
+WORSE = 0.05  # a validation loss by this share above its lowest has risen
+FITTED = 0.7  # below this share of the validation loss, training knows its items by heart
 SEVERAL = 3  # epochs
 
 
@@ -28,8 +30,8 @@ class Chance:
     """What an answer that ignores its input would get on the held-out items.
 
     Attributes:
-        error: its error, in the terms of `Curve.error`.
-        loss: its loss.
+        error: its error, in the terms of `Curve.error`, above 0.
+        loss: its loss, above 0.
     """
 
     error: float
@@ -38,24 +40,36 @@ class Chance:
 
 @dataclass(frozen=True)
 class Curve:
-    """A fit by epochs, one at least; all three are as long.
+    """A fit by epochs, one at least; the three lists are as long.
 
     Attributes:
         train_loss: smoothed, at the end of each epoch.
         valid_loss: after each epoch.
         error: the metric that counts, turned so that less is better.
         noise: by how much the error may differ by chance, such as its standard error.
+        name: of the error, for people.
+        before: the error that the fit before this one ended with, if there was one.
     """
 
     train_loss: Sequence[float]
     valid_loss: Sequence[float]
     error: Sequence[float]
     noise: float = 0.0
+    name: str = "error"
+    before: float | None = None
 
     @property
     def best(self) -> int:
         """The first epoch with the smallest error, from 0."""
         return min(range(len(self.error)), key=self.error.__getitem__)
+
+    def is_near(self, chance: Chance | None) -> bool:
+        """Say whether it ended hardly better than an answer that ignores its input."""
+        return chance is not None and self.error[-1] >= NEAR_CHANCE * chance.error
+
+    def is_short(self, chance: Chance | None) -> bool:
+        """Say whether even its best error is far from good."""
+        return chance is not None and min(self.error) > SHORT * chance.error
 
 
 @dataclass(frozen=True)
@@ -63,16 +77,14 @@ class Diagnosis:
     """A verdict, and what to try.
 
     Attributes:
-        verdict: in two or three words.
+        verdict: in a few words.
         why: the numbers that it rests on.
-        knob: the parameter of the fit that it is about; none if no parameter helps.
-        factor: what to multiply the learning rate by.
-        epochs: how many to train instead.
+        factor: what to multiply the learning rates by, if that is the remedy.
+        epochs: how many to train instead, if that is.
     """
 
     verdict: Verdict
     why: str
-    knob: Literal["lr", "epochs"] | None = None
     factor: float | None = None
     epochs: int | None = None
 
@@ -86,99 +98,127 @@ def diagnose(curve: Curve, chance: Chance | None) -> Diagnosis:
     """
     return (
         _too_high(curve, chance)
+        or _spoiled(curve)
         or _too_low(curve, chance)
         or _too_many(curve, chance)
         or _too_few(curve, chance)
+        or _nothing_learned(curve, chance)
         or _more_data(curve, chance)
-        or Diagnosis("good", f"{_errors(curve)}; {_fall('validation loss', curve.valid_loss)}")
+        or Diagnosis("good", f"{_errors(curve)}; {_way('validation loss', curve.valid_loss)}")
     )
 
 
 def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
-    last = curve.valid_loss[-1]
+    train, last = curve.train_loss[-1], curve.valid_loss[-1]
     if chance is None:
-        exploded = len(curve.valid_loss) > 1 and last > EXPLODED * curve.valid_loss[0]
-        why = _fall("validation loss", curve.valid_loss)
+        exploded = last > EXPLODED * curve.valid_loss[0]
+        why = _way("validation loss", curve.valid_loss)
     else:
-        learned = curve.error[-1] < NEAR_CHANCE * chance.error
-        exploded = last > EXPLODED * chance.loss and not learned
+        # A training loss that fell tells of items known by heart, not of a rate.
+        high = last > EXPLODED * chance.loss and train > chance.loss
+        exploded = high and curve.is_near(chance)
         why = (
-            f"validation loss {last:.4g}, where an answer that ignores its input gets "
-            f"{chance.loss:.4g}; error {curve.error[-1]:.3f} ({chance.error:.3f})"
+            f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
+            f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}"
         )
-    return Diagnosis("rate too high", why, "lr", factor=0.1) if exploded else None
+    return Diagnosis("rate too high", why, factor=0.1) if exploded else None
+
+
+def _spoiled(curve: Curve) -> Diagnosis | None:
+    """Look for a fit that never came back to where the one before it had been."""
+    before = curve.before
+    if before is None or min(curve.error) <= max(SPOILED * before, before + 2 * curve.noise):
+        return None
+    why = f"{curve.name} {before:.3f} before this fit, never below {min(curve.error):.3f} in it"
+    return Diagnosis("rate too high", why, factor=0.1)
 
 
 def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     train, valid = curve.train_loss, curve.valid_loss
-    slow = len(train) >= SEVERAL and train[-1] > (1 - SLOW) * train[0] and train[-1] > valid[-1]
-    reference = chance.error if chance else curve.error[0]
-    if not slow or curve.error[-1] < NEAR_CHANCE * reference:
+    slow = len(train) > 1 and train[-1] > (1 - SLOW) * train[0] and train[-1] > valid[-1]
+    if not slow or not curve.is_near(chance):
         return None
     why = (
-        f"{_fall('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "
+        f"{_way('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "
         f"{_errors(curve)}"
     )
-    return Diagnosis("rate too low", why, "lr", factor=10.0)
+    return Diagnosis("rate too low", why, factor=10.0)
 
 
 def _too_many(curve: Curve, chance: Chance | None) -> Diagnosis | None:
-    """Look for a metric that stays worse; a validation loss that rises is no fault by itself."""
+    """Look for a metric that is worse for several epochs while the training loss falls.
+
+    A validation loss that rises is no fault by itself; it counts where the metric is far from good.
+    """
     best, epochs = curve.best, len(curve.error)
-    since = epochs - 1 - best
     limit = curve.error[best] + curve.noise
     worse = sum(error > limit for error in curve.error[best + 1 :]) >= SEVERAL
     lowest = min(range(epochs), key=curve.valid_loss.__getitem__)
     risen = curve.valid_loss[-1] > (1 + WORSE) * curve.valid_loss[lowest]
     fell = curve.train_loss[-1] < (1 - WORSE) * curve.train_loss[best]
-    if since < max(SEVERAL, epochs // 4) or not fell or not (worse or risen):
+    long_ago = epochs - 1 - best >= max(SEVERAL, epochs // 4)
+    if not (long_ago and fell and (worse or (risen and curve.is_short(chance)))):
         return None
     why = (
-        f"error {curve.error[best]:.3f} in epoch {best + 1} and {curve.error[-1]:.3f} in the last, "
-        f"{epochs}, while the training loss fell from {curve.train_loss[best]:.3f} to "
-        f"{curve.train_loss[-1]:.3f}; validation loss {curve.valid_loss[lowest]:.3f} in epoch "
-        f"{lowest + 1}, {curve.valid_loss[-1]:.3f} in the last"
+        f"{curve.name} {curve.error[best]:.3f} after {best + 1} epochs and {curve.error[-1]:.3f} "
+        f"after {epochs}, while the training loss fell from {curve.train_loss[best]:.3f} to "
+        f"{curve.train_loss[-1]:.3f}; validation loss {curve.valid_loss[lowest]:.3f} after "
+        f"{lowest + 1}, {curve.valid_loss[-1]:.3f} at the end"
     )
-    if chance and curve.error[best] > SHORT * chance.error:
-        why += f". Even the best error is near {chance.error:.3f}, chance: more data helps more"
-    return Diagnosis("too many epochs", why, "epochs", epochs=best + 1)
+    if chance and curve.is_short(chance):
+        why += f". Even the best is not far from chance, {chance.error:.3f}: more data helps more"
+    return Diagnosis("too many epochs", why, epochs=best + 1)
 
 
 def _too_few(curve: Curve, chance: Chance | None) -> Diagnosis | None:
-    epochs, valid = len(curve.error), curve.valid_loss
+    epochs, valid, error = len(curve.error), curve.valid_loss, curve.error
     if epochs == 1:
-        falling = chance is not None and curve.error[0] > SHORT * chance.error
+        falling = curve.is_short(chance)
         why = (
             f"one epoch: training loss {curve.train_loss[0]:.3f}, validation loss {valid[0]:.3f}, "
-            f"error {curve.error[0]:.3f}"
+            f"{_errors(curve)}"
         )
     else:
-        falling = valid[-1] < (1 - FALLING) * valid[-2] and curve.error[-1] <= min(curve.error)
+        better = error[-1] < min(error[:-1]) and error[-1] > curve.noise
+        falling = better and valid[-1] < (1 - FALLING) * valid[-2]
         why = (
             f"the validation loss still fell in the last epoch, from {valid[-2]:.3f} to "
             f"{valid[-1]:.3f}; {_errors(curve)}"
         )
-    more = max(4, 2 * epochs)
-    return Diagnosis("too few epochs", why, "epochs", epochs=more) if falling else None
+    return Diagnosis("too few epochs", why, epochs=max(4, 2 * epochs)) if falling else None
+
+
+def _nothing_learned(curve: Curve, chance: Chance | None) -> Diagnosis | None:
+    if chance is None or not curve.is_near(chance):
+        return None
+    why = (
+        f"{_beside_chance(curve, chance)}; {_way('training loss', curve.train_loss)}: "
+        "look at the items with their labels, then at the curve of the learning-rate test"
+    )
+    return Diagnosis("nothing learned", why)
 
 
 def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     fitted = curve.train_loss[-1] < FITTED * curve.valid_loss[-1]
-    if chance is None or not fitted or min(curve.error) <= SHORT * chance.error:
+    if chance is None or not fitted or not curve.is_short(chance):
         return None
     why = (
         f"training loss {curve.train_loss[-1]:.3f} far below the validation loss of "
-        f"{curve.valid_loss[-1]:.3f}, and the error stays at {min(curve.error):.3f}, where chance "
-        f"is {chance.error:.3f}: more or more varied items, or stronger augmentation"
+        f"{curve.valid_loss[-1]:.3f}, and {curve.name} stays at {min(curve.error):.3f}, where "
+        f"chance is {chance.error:.3f}: more items, or more regularisation"
     )
     return Diagnosis("more data", why)
 
 
 def _errors(curve: Curve) -> str:
-    return _fall("error", curve.error)
+    return _way(curve.name, curve.error)
 
 
-def _fall(name: str, values: Sequence[float]) -> str:
+def _beside_chance(curve: Curve, chance: Chance) -> str:
+    return f"{curve.name} {curve.error[-1]:.3f}, by chance {chance.error:.3f}"
+
+
+def _way(name: str, values: Sequence[float]) -> str:
     """Say how a value went."""
     if len(values) == 1:
         return f"{name} {values[0]:.3f}"

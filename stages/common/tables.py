@@ -44,15 +44,14 @@ def write_fit_metrics(
 
 
 def write_epochs(paths: Paths, fits: Sequence[str]) -> None:
-    """Write epochs.csv: the fits' histories below each other, with the largest rate of each."""
+    """Write epochs.csv: the fits' histories below each other, with each group's largest rate."""
     tables = []
     for fit in fits:
-        table = pd.read_csv(paths.result(fit, "history.csv"), float_precision="round_trip")
-        metrics = read_json(paths.result(fit, "metrics.json"))
-        largest = max(value for name, value in metrics.items() if name.startswith("lr/"))
-        table = table.drop(columns="lr").assign(largest_lr=largest)
-        table.insert(0, "fit", fit)
-        tables.append(table)
+        history = pd.read_csv(paths.result(fit, "history.csv")).drop(columns="lr")
+        metrics = read_json(paths.result(fit, "metrics.json")).items()
+        rates = {name.replace("/", "_"): lr for name, lr in metrics if name.startswith("lr/")}
+        first = pd.DataFrame({"fit": fit, **rates}, index=history.index)
+        tables.append(pd.concat([first, history], axis=1))
     write_csv(paths.epochs, pd.concat(tables, ignore_index=True))
 
 

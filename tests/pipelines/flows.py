@@ -20,9 +20,10 @@ def ask(settings: dict[str, str], path: str, **query: Any) -> list[dict]:
     while True:
         try:
             return httpx.post(address, json=query, timeout=60).raise_for_status().json()
-        except httpx.TimeoutException:
+        except httpx.TransportError:
             if time.monotonic() > deadline:
                 raise
+            time.sleep(1)
 
 
 def states(settings: dict[str, str], flow: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ KILL_AT = Path(__file__).with_name("kill_at.py")
 RANDOM = random.Random(20)
 
 # Epochs have 5 steps, fits 3 epochs. Each fit renames, in this order and per epoch: checkpoint,
-# history, batches; then history, batches, metrics, and the model.
+# history, batches; then history, batches, metrics, all epochs, and the model.
 MOMENTS = [
     ("pack", "thaw.images.read_image", RANDOM.randint(2, 40)),
     ("pack", "pathlib.Path.replace", 1),

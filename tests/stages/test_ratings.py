@@ -288,8 +288,8 @@ def test_a_fit_that_went_wrong_is_diagnosed(
 
 
 # A stage, a function, and the call of it that does not come back. A fit renames, per epoch,
-# checkpoint, history and batches; then history, batches, metrics, predictions and both files of
-# the model. An epoch has 75 steps.
+# checkpoint, history and batches; then history, batches, metrics, all epochs, predictions and both
+# files of the model. An epoch has 75 steps.
 MOMENTS = [
     ("films", "split", "pathlib.Path.replace", 2),
     ("films", "lr_find", "torch.optim.AdamW.step", 10),

@@ -126,7 +126,11 @@ def test_no_epochs_leave_headers_and_the_weights_as_they_were(
     header = "epoch,train_loss,valid_loss,error_rate,lr\n"
     assert (results / "fit_frozen/history.csv").read_text() == header
     assert (results / "fit_unfrozen/batches.csv").read_text() == "step,loss,lr,momentum\n"
-    assert (results / "epochs.csv").read_text().startswith("fit,epoch,train_loss,valid_loss,")
+    assert (
+        (results / "epochs.csv")
+        .read_text()
+        .startswith("fit,lr_early,lr_late,lr_head,epoch,train_loss,")
+    )
     assert json.loads((results / "evaluate/diagnosis.json").read_text()) == {}
     body = tensors(models / "pretrained.safetensors")
     final = tensors(models / "model.safetensors")

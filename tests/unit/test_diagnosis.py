@@ -35,21 +35,19 @@ GOOD = Curve(
 
 
 @pytest.mark.parametrize(
-    ("curve", "chance", "verdict", "knob", "cited"),
+    ("curve", "chance", "verdict", "cited"),
     [
-        (HIGH, THREE, "rate too high", "lr", "1.18e+09"),
-        (LOW, THREE, "rate too low", "lr", "training loss 2.066 to 1.990"),
-        (FEW, THREE, "too few epochs", "epochs", "validation loss 2.014"),
-        (MANY, THREE, "too many epochs", "epochs", "error 0.549 in epoch 26"),
-        (GOOD, TEN, "good", None, "error 0.566 to 0.340"),
+        (HIGH, THREE, "rate too high", "1.18e+09"),
+        (LOW, THREE, "rate too low", "training loss 2.066 to 1.990"),
+        (FEW, THREE, "too few epochs", "validation loss 2.014"),
+        (MANY, THREE, "too many epochs", "error 0.549 after 26 epochs"),
+        (GOOD, TEN, "good", "error 0.566 to 0.340"),
     ],
     ids=["high", "low", "few", "many", "good"],
 )
-def test_the_lessons_curves(
-    curve: Curve, chance: Chance, verdict: str, knob: str | None, cited: str
-) -> None:
+def test_the_lessons_curves(curve: Curve, chance: Chance, verdict: str, cited: str) -> None:
     found = diagnose(curve, chance)
-    assert (found.verdict, found.knob) == (verdict, knob)
+    assert found.verdict == verdict
     assert cited in found.why
 
 
@@ -86,7 +84,7 @@ def test_a_model_that_began_good_has_no_rate_too_low() -> None:
 def test_trained_to_the_end_and_still_short_asks_for_data() -> None:
     short = Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.1], [0.6, 0.52, 0.5, 0.49])
     found = diagnose(short, THREE)
-    assert (found.verdict, found.knob) == ("more data", None)
+    assert (found.verdict, found.factor, found.epochs) == ("more data", None, None)
     assert "stays at 0.490" in found.why
 
 
@@ -94,3 +92,31 @@ def test_without_a_measure_of_chance_the_curve_alone_speaks() -> None:
     assert diagnose(Curve([0.1, 9.0], [0.1, 5.0], [0.4, 2.0]), None).verdict == "rate too high"
     assert diagnose(Curve([0.4, 0.2], [0.3, 0.2], [0.9, 0.5]), None).verdict == "too few epochs"
     assert diagnose(Curve([0.4], [0.3], [0.9]), None).verdict == "good"
+    plateau = Curve([0.02, 0.02, 0.02], [0.01, 0.01, 0.01], [0.05, 0.049, 0.049])
+    assert diagnose(plateau, None).verdict == "good"
+
+
+@pytest.mark.parametrize(
+    ("curve", "verdict"),
+    [
+        (Curve([2.0, 1.99], [1.2, 1.2], [0.667, 0.667]), "rate too low"),
+        (Curve([1.10] * 8, [1.11] * 8, [0.66] * 8), "nothing learned"),
+        (Curve([1.3, 1.4, 1.2], [0.5, 1.4, 1.2], [0.1, 0.6, 0.55], before=0.05), "rate too high"),
+        (Curve([0.5, 0.4, 0.3], [0.3] * 3, [0.06, 0.05, 0.05], 0.02, before=0.05), "good"),
+    ],
+    ids=["too slow to see", "chance", "spoiled", "unchanged"],
+)
+def test_what_learned_nothing_or_spoiled_it_is_not_good(curve: Curve, verdict: str) -> None:
+    assert diagnose(curve, THREE).verdict == verdict
+
+
+def test_items_known_by_heart_are_no_rate_too_high() -> None:
+    by_heart = Curve([1.1, 0.1, 0.005], [1.1, 3.0, 4.4], [0.62, 0.63, 0.65])
+    assert diagnose(by_heart, THREE).verdict != "rate too high"
+
+
+def test_a_fit_without_errors_left_needs_nothing() -> None:
+    perfect = Curve([0.5, 0.2, 0.1], [0.08, 0.05, 0.03], [0.0, 0.0, 0.0])
+    assert diagnose(perfect, TEN).verdict == "good"
+    rising = Curve([0.5, 0.3, 0.2, 0.1, 0.05], [0.1, 0.1, 0.12, 0.13, 0.14], [0.1, 0, 0, 0, 0])
+    assert diagnose(rising, TEN).verdict == "good"

@@ -61,6 +61,34 @@ def test_the_same_bytes_are_written(
     assert change(lock, changes) == by_dvc
 
 
+def test_a_stage_may_go(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_one() -> bytes:
+        before = lock.read_bytes()
+        with _yaml.modify_yaml(lock) as data:
+            del data["stages"][NAMES[1]]
+        after = lock.read_bytes()
+        lock.write_bytes(before)
+        return after
+
+    by_dvc = without_one()
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
+    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    assert without_one() == by_dvc
+
+
+def test_the_digits_of_other_stages_stay(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DVC's parser loses the last digit of such a number, and the stage counts as changed.
+    rate = 3.350254904151838e-05
+    change(lock, {})
+    with _yaml.modify_yaml(lock) as data:
+        data["stages"][NAMES[0]] = {"cmd": "x", "params": {"params.yaml": {"lr": rate}}}
+    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
+    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    after = change(lock, {"new": stage(7)})
+    stages = _yaml.parse_yaml(after.decode(), "dvc.lock")["stages"]
+    assert stages[NAMES[0]]["params"]["params.yaml"]["lr"] == rate
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -68,9 +96,27 @@ def test_the_same_bytes_are_written(
         "schema: '2.0'\nstages:\n  a:\n    cmd: b\n  # said by hand\n  c:\n    cmd: d\n",
         "schema: '2.0'\nstages:\n  a: {cmd: b}\n",
         "schema: '2.0'\nstages: {}\n",
-        "schema: '2.0'\nstages:\n  a:\n    cmd: &id001\n    - b\n  c:\n    cmd: *id001\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: &x b\n  c:\n    cmd: *x\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b  # said by hand\n",
+        "schema: '2.0'\nstages:\n  a:\n    cmd: b\n...\n",
+        "---\nschema: '2.0'\nstages:\n  a:\n    cmd: b\n",
+        "stages:\n- a\n",
+        "",
     ],
-    ids=["datasets", "a comment", "a flow mapping", "no stages", "an alias"],
+    ids=[
+        "datasets",
+        "a comment",
+        "a flow mapping",
+        "no stages",
+        "an alias",
+        "no last line's end",
+        "a comment at a line's end",
+        "an end",
+        "a beginning",
+        "a list",
+        "nothing",
+    ],
 )
 def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(tmp_path: Path, text: str) -> None:
     lock = tmp_path / "dvc.lock"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from thaw.params.training.ratings_model import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 from thaw.ratings import interpret as ratings_interpret
 from thaw.ratings.interpret import (
     Learned,

@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss, one_hot
 
 from thaw.core.errors import UserError
 from thaw.params.base import parse
-from thaw.params.training.ratings_model import RatingsFit, RatingsModel
+from thaw.params.ratings_model import RatingsFit, RatingsModel
 from thaw.ratings.batches import RatingsBatches
 from thaw.ratings.metrics import errors, final_errors, nearest_level, per_level
 from thaw.ratings.model import (

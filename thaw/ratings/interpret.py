@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
-from thaw.params.training.ratings_model import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 
 COMPONENTS = 3
 MOST_RATED = 1000  # items that components and neighbours are sought among, as in the lessons

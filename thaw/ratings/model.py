@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thaw.core.randomness import seeded
-from thaw.params.training.ratings_model import RatingsModel
+from thaw.params.ratings_model import RatingsModel
 from thaw.training.model import ScaledSigmoid
 
 UNKNOWN = 0  # the row of users and items without a training rating
