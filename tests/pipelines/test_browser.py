@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import (
@@ -223,7 +223,9 @@ def test_mlflow_compares_two_runs(ui: str, losses: dict[float, float], tmp_path:
             show_final_metrics(page)
         picture(page, "mlflow-compare.png")
 
-        page.get_by_role("link", name=CURVE, exact=True).click()
+        # Where the link leads: the page may draw its table anew under a click, which is lost then.
+        link = page.get_by_role("link", name=CURVE, exact=True).get_attribute("href")
+        page.goto(urljoin(page.url, link))
         lines = page.get_by_text(re.compile(rf"^{RECIPE}-\w{{6}} \({CURVE}\)$"))
         expect(lines).to_have_count(2)
         assert len(set(lines.all_inner_texts())) == 2
