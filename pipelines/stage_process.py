@@ -68,7 +68,7 @@ def run_stage(
     root: Path,
     address: str,
     *,
-    force: bool = False,
+    is_forced: Callable[[], bool] = lambda: False,
     environment: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
     timeout: float = math.inf,
@@ -81,7 +81,7 @@ def run_stage(
     Args:
         root: the project's folder.
         address: such as ``fit_frozen@pets_sample``.
-        force: run it even if nothing changed.
+        is_forced: whether to run it even if nothing changed; asked once no other flow is at it.
         environment: on top of this process's.
         stop: ends the stage and all its processes when set.
         timeout: seconds after which they are ended as well.
@@ -95,7 +95,7 @@ def run_stage(
     Raises:
         StageFailedError: with the address, the exit code, where the log is and how it ends.
     """
-    dvc = ["--wait-for-lock", "repro", "--single-item", address, *(["--force"] if force else [])]
+    dvc = ["--wait-for-lock", "repro", "--single-item", address]
     log = root / LOGS / f"{address}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -108,6 +108,8 @@ def run_stage(
         go_on()
 
     with _turn(log.with_suffix(".lock"), go_on):
+        if is_forced():
+            dvc.append("--force")
         while True:
             with log.open("w", encoding="utf-8") as output:
                 process = start_dvc(dvc, root, environment or {}, output, worker)

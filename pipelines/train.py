@@ -110,7 +110,7 @@ class Session:
             return run_stage(
                 self.root,
                 stage.address,
-                force=stage.address in self.forced or self.is_unrecorded(stage),
+                is_forced=lambda: stage.address in self.forced or self.is_unrecorded(stage),
                 environment={**self.environment, **visible},
                 stop=self.stop,
                 worker=self.worker,

@@ -1,9 +1,10 @@
-"""The sample recipes as they are in params.yaml, through `dvc repro`."""
+"""The sample recipes as they are in params.yaml, through the flow, and changed by `dvc repro`."""
 
 import json
 from collections.abc import Callable
 
 import pytest
+from flows import FLOW
 from project import Project
 from ruamel.yaml import YAML
 
@@ -28,10 +29,12 @@ MARGINS = {"pets_sample": 0.12, "dogscats_sample": 0.03, "bears_sample": 0.01}
 
 
 @pytest.fixture(scope="module")
-def metrics(new_project: Callable[[], Project]) -> dict[str, dict[str, float]]:
+def metrics(
+    new_project: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, float]]:
     """Final metrics of the samples, and as `R random` of those that began from random weights."""
     project = new_project()
-    project.run("dvc", "repro")
+    project.run(*FLOW, PREFECT_HOME=str(tmp_path_factory.mktemp("prefect")), PREFECT_API_URL="")
     found = {recipe: final_metrics(project, recipe) for recipe in WORST}
     yaml = YAML()
     params = yaml.load(project.folder / "params.yaml")

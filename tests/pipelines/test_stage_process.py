@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
-from pipelines.stage_process import StageFailedError, TooLongError, run_stage
+from pipelines.stage_process import LOGS, StageFailedError, TooLongError, run_stage
 
 PYTHON = f"{sys.executable} -c"
 
@@ -34,7 +37,24 @@ def test_what_dvc_did_is_told(folder: Path) -> None:
     (folder / "made").unlink()
     (folder / "dvc.lock").unlink()
     assert run_stage(folder, "some") == "Restored"
-    assert run_stage(folder, "some", force=True) == "Ran"
+    assert run_stage(folder, "some", is_forced=lambda: True) == "Ran"
+
+
+def test_whether_to_run_again_is_asked_once_another_flow_has_left_the_stage(folder: Path) -> None:
+    define(folder, "echo 1 > made", "[made]")
+    assert run_stage(folder, "some") == "Ran"
+    asked = threading.Event()
+
+    def is_forced() -> bool:
+        asked.set()
+        return False
+
+    with ThreadPoolExecutor() as pool:
+        with FileLock(folder / LOGS / "some.lock"):  # as another flow holds it
+            done = pool.submit(run_stage, folder, "some", is_forced=is_forced)
+            assert not asked.wait(1)
+        assert done.result() == "Unchanged"
+    assert asked.is_set()
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
