@@ -4,6 +4,7 @@ from stages.common.paths import Paths
 from stages.common.rates import unfrozen_lrs
 from stages.sections import TrainingParams
 from thaw.params.base import params
+from thaw.params.training.data import Data
 from thaw.params.training.fit import Fit
 
 
@@ -11,6 +12,7 @@ from thaw.params.training.fit import Fit
 class Params(TrainingParams):
     """The sections that this stage reads."""
 
+    data: Data
     fit_unfrozen: Fit
 
 
@@ -39,5 +41,5 @@ def run(params: Params, paths: Paths) -> None:
     checkpoint = fit_phase(training, phase, plan, lrs, inputs)
     write_epochs(paths, ["fit_frozen", "fit_unfrozen"])
     write_predictions(training, phase)
-    write_model(training)
+    write_model(training, params.data.presize)
     checkpoint.delete()

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ from stages.common.tables import write_fit_metrics, write_history
 from stages.common.torch_setup import set_up_torch, training_device
 from stages.sections import TrainingParams
 from thaw.core.errors import UserError
-from thaw.core.files import read_json, require_free_space, write_json, write_parquet
+from thaw.core.files import read_json, require_free_space, write_parquet
 from thaw.pack import open_packed
 from thaw.params.training.fit import Fit, metrics_of
 from thaw.params.training.lr_test import LRTest
@@ -51,6 +51,7 @@ from thaw.vision.features import FeatureCache, compute_features, fold_batch_norm
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
 from thaw.vision.items import read_items
 from thaw.vision.metrics import measure, measure_labels, measure_points
+from thaw.vision.model_file import ModelFile, write_model_file
 from thaw.vision.task import Task
 
 LOSSES: dict[Task, Loss] = {
@@ -79,6 +80,7 @@ class Training:
     precision: Precision
     task: Task
     vocab: list[str]
+    outputs: int
     held_out: pd.DataFrame
     training: Images
     validation: Images
@@ -159,6 +161,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
         precision=precision,
         task=task,
         vocab=vocab,
+        outputs=outputs,
         held_out=items["valid"].table,
         training=images["train"],
         validation=images["valid"],
@@ -350,19 +353,21 @@ def write_predictions(training: Training, phase: Phase) -> None:
     write_parquet(training.paths.predictions, table.reset_index(drop=True))
 
 
-def write_model(training: Training) -> None:
+def write_model(training: Training, presize: int) -> None:
     """Write the final weights, and beside them all that is needed to build and feed the model."""
     params = training.params
-    description = {
-        "task": training.task,
-        "model": asdict(params.model),
-        "vocab": training.vocab,
-        "image_side": params.augment.image_side,
-        "resize": params.augment.resize,
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "device": training.device.type,
-        "precision": training.precision,
-    }
-    write_json(training.paths.model_json, description)
+    content = ModelFile(
+        task=training.task,
+        model=params.model,
+        vocab=training.vocab,
+        outputs=training.outputs,
+        presize=presize,
+        image_side=params.augment.image_side,
+        resize=params.augment.resize,
+        mean=list(IMAGENET_MEAN),
+        std=list(IMAGENET_STD),
+        device=training.device.type,
+        precision=training.precision,
+    )
+    write_model_file(training.paths.model_json, content)
     save_weights(training.paths.model, training.network)

@@ -4,7 +4,9 @@ import errno
 import os
 import struct
 import warnings
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +34,7 @@ BROKEN = (
 # Pillow also warns of large files and odd metadata; here a file is either good or bad.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+AHEAD = 4  # images a thread that wait to be used
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,15 +87,7 @@ def list_images(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
             raise UserError(
                 f"data.leave_out: {folder / name} does not exist; {_did_you_mean(folder / name)}"
             )
-    skipped = {folder / name for name in leave_out}
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [n for n in folders if n[0] != "." and Path(parent, n) not in skipped]
-        found += [
-            Path(parent, name).relative_to(folder).as_posix()
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
-        ]
+    found = find_images(folder, leave_out)
     if not found:
         raise UserError(
             f"data.folder: no images below {folder}; endings looked for: "
@@ -103,6 +98,20 @@ def list_images(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
             f"{len(odd)} file names below {folder} are not UTF-8: "
             f"{some_of(sorted(map(ascii, odd)))}. Rename them."
         )
+    return found
+
+
+def find_images(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
+    """Do what `list_images` does, and complain of nothing."""
+    skipped = {folder / name for name in leave_out}
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [n for n in folders if n[0] != "." and Path(parent, n) not in skipped]
+        found += [
+            Path(parent, name).relative_to(folder).as_posix()
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+        ]
     return sorted(found)
 
 
@@ -153,6 +162,45 @@ def read_image(path: Path, presize: int) -> Decoded:
         raise BadImageError(_reason(error, path)) from error
     except BROKEN as error:
         raise BadImageError(_reason(error, path)) from error
+
+
+def read_images(
+    files: Sequence[Path], presize: int, workers: int | None = None
+) -> Iterator[Decoded | BadImageError]:
+    """Decode files on threads (Pillow works outside of the interpreter's lock), some ahead.
+
+    Args:
+        files: to decode.
+        presize: as `read_image` has it.
+        workers: threads; None for one a core.
+
+    Yields:
+        Each file's image or what is wrong with it, in order.
+    """
+    workers = workers or _cores()
+    waiting: deque[Future[Decoded | BadImageError]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for file in files:
+            waiting.append(pool.submit(_try_reading, file, presize))
+            if len(waiting) >= AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _try_reading(path: Path, presize: int) -> Decoded | BadImageError:
+    try:
+        return read_image(path, presize)
+    except BadImageError as error:
+        return error
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
 
 
 def packed_bytes(path: Path, presize: int) -> int:

@@ -1,9 +1,6 @@
 """Pack decoded images into one file that is read by memory map."""
 
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from thaw.core.errors import UserError
 from thaw.core.files import replacing, require_free_space, write_csv, write_parquet
 from thaw.core.progress import track
-from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_image
+from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_images
 from thaw.params.base import some_of
 from thaw.params.training.data import Data
 
@@ -120,6 +117,21 @@ def open_packed(packed: Path, packed_index: Path) -> Packed:
     )
 
 
+def pack_in_memory(images: Sequence[Decoded]) -> Packed:
+    """Return decoded images as if they had been packed, without paths; one at least."""
+    sides = np.array([[*image.pixels.shape[:2], *image[1:]] for image in images], np.int64)
+    lengths = np.array([image.pixels.size for image in images])
+    return Packed(
+        paths=[],
+        heights=sides[:, 0],
+        widths=sides[:, 1],
+        source_heights=sides[:, 2],
+        source_widths=sides[:, 3],
+        offsets=lengths.cumsum() - lengths,
+        pixels=np.concatenate([image.pixels.ravel() for image in images]),
+    )
+
+
 def pack_images(
     folder: Path,
     data: Data,
@@ -157,7 +169,8 @@ def pack_images(
     offset = 0
     with replacing(packed) as part:
         with part.open("wb") as file:
-            decoded = _decode_in_order(folder, paths, data.presize, workers or _cores())
+            files = [folder / path for path in paths]
+            decoded = read_images(files, data.presize, workers)
             for path, image in zip(paths, track(decoded, len(paths), "pack"), strict=True):
                 if isinstance(image, BadImageError):
                     bad.append((path, str(image)))
@@ -178,35 +191,6 @@ def pack_images(
         "source_width/min": int(index["source_width"].min()),
         "source_width/max": int(index["source_width"].max()),
     }
-
-
-def _decode_in_order(
-    folder: Path, paths: list[str], presize: int, workers: int
-) -> Iterator[Decoded | BadImageError]:
-    """Decode on threads (Pillow works outside of the interpreter's lock), a few images ahead."""
-    waiting: deque[Future[Decoded | BadImageError]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for path in paths:
-            waiting.append(pool.submit(_try_reading, folder / path, presize))
-            if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _try_reading(path: Path, presize: int) -> Decoded | BadImageError:
-    try:
-        return read_image(path, presize)
-    except BadImageError as error:
-        return error
-
-
-def _cores() -> int:
-    """Return the number of cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
 
 
 def _estimate(folder: Path, paths: list[str], presize: int) -> int:

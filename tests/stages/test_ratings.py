@@ -14,23 +14,12 @@ from PIL import Image
 from project import Project
 from safetensors.numpy import load_file
 from test_dvc import output_hashes
+from tiny_data import FILMS as RECIPE
 
 pytestmark = pytest.mark.slow
 
 KILL_AT = Path(__file__).with_name("kill_at.py")
 STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
-RECIPE = {
-    "seed": 1,
-    "threads": 1,
-    "precision": "fp32",
-    "data": {"folder": "ml-100k"},
-    "model": {"factors": 6},
-    "download": {"url": "sample:movielens"},
-    "untar": {},
-    "split": {"label": {"rule": "ratings"}, "by": {"rule": "random", "valid": 0.2}},
-    "lr_find": {"steps": 60},
-    "fit": {"epochs": 6, "lr": "auto", "weight_decay": 0.1},
-}
 # The neural variant, without a test of rates; films of one title are one.
 NEURAL = RECIPE | {
     "model": {"factors": None, "hidden": [12, 6]},

@@ -1,0 +1,210 @@
+"""`python -m thaw.predict` on models of all four tasks: what it says is what validation saw."""
+
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from project import Project, tiny_recipe
+from tiny_data import FILMS, archive, heads, points_recipe, several_recipe, things
+
+from thaw.evaluation import sigmoid, softmax
+from thaw.predict import main
+
+pytestmark = pytest.mark.slow
+
+IMAGE_STAGES = (
+    "download", "untar", "weights", "split", "pack",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
+)  # fmt: skip
+RATING_STAGES = ("download", "untar", "split", "lr_find", "fit")
+FOLDERS = {"one": "shapes", "several": "things/train", "points": "heads"}
+
+
+@pytest.fixture(scope="module")
+def project(
+    new_project: Callable[[], Project],
+    shapes_archive: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Project:
+    """A project with a model of each task. Read only, but for threshold.json."""
+    project, folder = new_project(), tmp_path_factory.mktemp
+    images = {
+        "one": tiny_recipe(shapes_archive),
+        "several": several_recipe(archive(folder("several"), things())),
+        "points": points_recipe(archive(folder("points"), heads())),
+    }
+    project.write_recipes(images, {"films": FILMS})
+    for recipe in images:
+        for stage in IMAGE_STAGES:
+            project.stage(stage, recipe)
+    for stage in RATING_STAGES:
+        project.stage(stage, "films")
+    return project
+
+
+Predict = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def predict(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Predict:
+    """Runs the command in the project, in this process; returns exit code, lines and errors."""
+    monkeypatch.chdir(project.folder)
+
+    def run(*arguments: str | Path) -> tuple[int, list[str], str]:
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out.splitlines(), printed.err
+
+    return run
+
+
+def said(predict: Predict, recipe: str, *arguments: str | Path) -> dict[str, str]:
+    """What is said of each image, by its path below the recipe's folder."""
+    folder = f"data/{recipe}/raw/{FOLDERS[recipe]}"
+    code, lines, _ = predict(f"models/{recipe}", folder, *arguments)
+    assert code == 0
+    return dict(line.removeprefix(f"{folder}/").split(": ", 1) for line in lines)
+
+
+def held_out(project: Project, recipe: str) -> pd.DataFrame:
+    table = pd.read_parquet(project.folder / f"results/{recipe}/predictions.parquet")
+    assert len(table) > 5
+    return table
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
+
+
+def threshold(project: Project, recipe: str) -> dict[str, float]:
+    return json.loads((project.folder / f"models/{recipe}/threshold.json").read_text())
+
+
+def write_threshold(project: Project, recipe: str, limits: dict[str, float]) -> None:
+    (project.folder / f"models/{recipe}/threshold.json").write_text(json.dumps(limits))
+
+
+def test_one_label_is_named_as_validation_had_it(project: Project, predict: Predict) -> None:
+    vocab = ["cross", "disc", "square"]
+    limit = threshold(project, "one")["confidence"]
+    lines = said(predict, "one")
+    assert len(lines) == 48
+    for path, logits in held_out(project, "one")[["path", "logits"]].itertuples(index=False):
+        chances = softmax(logits[None])[0]
+        order = np.argsort(-chances)
+        named = vocab[order[0]] if chances[order[0]] > limit else "none of these"
+        listed = ", ".join(f"{vocab[i]} {chances[i]:.3f}" for i in order)
+        assert lines[path] == f"{named}  [{listed}]"
+
+
+def test_an_answer_below_the_confidence_is_none_of_these(
+    project: Project, predict: Predict
+) -> None:
+    chosen = threshold(project, "one")
+    write_threshold(project, "one", {"confidence": 0.9999})
+    assert all(line.startswith("none of these  [") for line in said(predict, "one").values())
+    (project.folder / "models/one/threshold.json").unlink()
+    assert not any("none of these" in line for line in said(predict, "one").values())
+    write_threshold(project, "one", chosen)
+
+
+def test_several_labels_are_those_above_their_thresholds(
+    project: Project, predict: Predict
+) -> None:
+    table = held_out(project, "several")
+    chances = sigmoid(np.stack(table["logits"].to_list()))
+    limits = dict(zip(("bar", "disc"), np.quantile(chances, (0.4, 0.6), 0).diagonal(), strict=True))
+    write_threshold(project, "several", limits)
+    lines = said(predict, "several")
+    for path, row in zip(table["path"], chances, strict=True):
+        order = sorted(zip(row, limits, strict=True), reverse=True)
+        named = [name for chance, name in order if chance > limits[name]]
+        assert lines[path].split("  [")[0] == (", ".join(named) or "none of these")
+    assert len({line.split("  [")[0] for line in lines.values()}) > 2
+
+
+def test_points_are_told_in_pixels_and_drawn_where_they_are(
+    project: Project, predict: Predict, tmp_path: Path
+) -> None:
+    lines = said(predict, "points", "--draw", tmp_path / "drawn")
+    for path, point in held_out(project, "points")[["path", "prediction"]].itertuples(index=False):
+        np.testing.assert_allclose(numbers(lines[path]), point, atol=0.051)
+    drawn = sorted((tmp_path / "drawn").rglob("*.png"))
+    assert len(drawn) == len(lines)
+    name = "02/frame_00001_rgb.png"
+    x, y = numbers(lines[name])
+    pixels = np.asarray(Image.open(tmp_path / "drawn" / f"{name}.png"))
+    red = np.argwhere((pixels == (255, 0, 0)).all(2)).mean(0)
+    np.testing.assert_allclose(red[::-1], [x, y], atol=1)
+
+
+def test_classes_are_written_below_the_picture(
+    project: Project, predict: Predict, tmp_path: Path
+) -> None:
+    photo = project.folder / "data/one/raw/shapes/disc/3.png"
+    assert predict("models/one", photo, "--draw", tmp_path)[0] == 0
+    with Image.open(tmp_path / "3.png.png") as drawn, Image.open(photo) as image:
+        assert drawn.width == image.width
+        below = np.asarray(drawn)[image.height :]
+        np.testing.assert_array_equal(np.asarray(drawn)[: image.height], np.asarray(image))
+    assert (below.max(), below.min()) == (255, 0)
+
+
+def test_broken_images_are_told_and_the_others_answered(predict: Predict, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), "white").save(buffer, "PNG")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue()[:60])
+    (tmp_path / "b.png").write_bytes(buffer.getvalue())
+    (tmp_path / "c.jpg").write_bytes(b"<html>")
+    code, lines, errors = predict("models/one", tmp_path)
+    assert code == 1
+    assert [line.split(": ")[0] for line in lines] == [str(tmp_path / "b.png")]
+    assert f"{tmp_path / 'c.jpg'}: not an image of a known format" in errors
+    assert f"{tmp_path / 'a.png'}: " in errors
+
+
+def test_a_model_may_lie_anywhere(project: Project, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(project.folder / "models/one", moved)
+    photo = project.folder / "data/one/raw/shapes/disc/3.png"
+    command = (sys.executable, "-m", "thaw.predict", str(moved), str(photo))
+    assert project.run(*command).stdout.startswith(f"{photo}: ")
+
+
+def test_a_user_gets_the_best_items_not_yet_rated(project: Project, predict: Predict) -> None:
+    items = pd.read_parquet(project.folder / "data/films/items.parquet")
+    user = items["user"].mode()[0]
+    code, lines, _ = predict("models/films", user, "nobody", "--top", "5")
+    assert code == 0
+    assert [lines[0], lines[6]] == [f"user {user}", "user nobody, unknown, so an average one"]
+    ratings = numbers("\n".join(line[:6] for line in lines[1:6]))
+    assert len(ratings) == 5
+    assert ratings == sorted(ratings, reverse=True)
+    vocab = json.loads((project.folder / "data/films/vocab.json").read_text())
+    titles = dict(zip(vocab["items"], vocab["titles"], strict=True))
+    rated = {titles[item] for item in items.loc[items["user"] == user, "item"] if item in titles}
+    assert not rated & {line[8:] for line in lines[1:6]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models/oen", "x.jpg"), r"models/oen/model\.json does not exist.*: films, one, points"),
+        (("models/one", "x.jpg"), r"^x\.jpg does not exist\. Name a photo"),
+        (("models/one", "models"), r"^models has no images; endings looked for: \.avif"),
+    ],
+)
+def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], message: str) -> None:
+    code, lines, errors = predict(*arguments)
+    assert (code, lines) == (1, [])
+    assert re.search(message, errors), errors

@@ -1,0 +1,155 @@
+"""Ask a finished model: `python -m thaw.predict models/pets photo.jpg`, or a folder of photos.
+
+A model of one label names a class, of several labels all that it finds, with probabilities; it
+says "none of these" where none is above the threshold that the stage `threshold` chose. A model
+of points tells them in pixels. A model of ratings is asked for users by their ids, and names the
+items that each has not rated and would rate highest.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from thaw.answer_pictures import draw_answer
+from thaw.answers import Answer, answer
+from thaw.core.errors import UserError
+from thaw.core.files import read_json
+from thaw.images import EXTENSIONS, BadImageError, find_images, read_images
+from thaw.params.base import parse, some_of
+from thaw.params.ratings_model import RatingsModel
+from thaw.ratings.interpret import read_learned
+from thaw.ratings.recommend import recommend
+
+if TYPE_CHECKING:
+    from thaw.vision.predictor import Predictor
+
+BATCH = 64
+
+
+def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
+    """List files as they were named, and the images of folders.
+
+    Returns:
+        What to call each picture of it: its path below the folder that was named.
+
+    Raises:
+        UserError: something does not exist, or a folder has no image.
+    """
+    files: dict[Path, Path] = {}
+    for path in inputs:
+        if not path.exists():
+            raise UserError(f"{path} does not exist. Name a photo, or a folder of photos.")
+        found = find_images(path) if path.is_dir() else [""]
+        if not found:
+            raise UserError(
+                f"{path} has no images; endings looked for: {' '.join(sorted(EXTENSIONS))}."
+            )
+        files |= {path / name: Path(name or path.name) for name in found}
+    return files
+
+
+def answers(
+    predictor: "Predictor", files: Sequence[Path], thresholds: dict[str, float]
+) -> Iterator[tuple[Path, Answer | BadImageError]]:
+    """Yield what the model says of each file, in order, or what is wrong with the file."""
+    about = predictor.about
+    decoded = read_images(files, about.presize)
+    for start in range(0, len(files), BATCH):
+        images = list(islice(decoded, BATCH))
+        good = [image for image in images if not isinstance(image, BadImageError)]
+        outputs = iter(predictor.outputs(good)) if good else iter(())
+        for file, image in zip(files[start : start + BATCH], images, strict=True):
+            if isinstance(image, BadImageError):
+                yield file, image
+            else:
+                yield file, answer(about.task, next(outputs), about.vocab, thresholds)
+
+
+def predict_images(arguments: argparse.Namespace) -> int:
+    """Print a line for each image; return 1 if some could not be decoded."""
+    files = list_files([Path(name) for name in arguments.inputs])
+
+    from thaw.vision.predictor import open_predictor
+
+    folder: Path = arguments.model
+    chosen = folder / "threshold.json"
+    thresholds = read_json(chosen) if chosen.exists() else {}
+    broken = 0
+    for file, said in answers(open_predictor(folder), list(files), thresholds):
+        if isinstance(said, BadImageError):
+            print(f"{file}: {said}", file=sys.stderr)
+            broken += 1
+            continue
+        print(f"{file}: {said.text(arguments.top)}", flush=True)
+        if arguments.draw:
+            draw_answer(file, said, arguments.draw / f"{files[file]}.png")
+    return int(broken > 0)
+
+
+def predict_ratings(arguments: argparse.Namespace) -> int:
+    """Print the best unrated items of each user."""
+    folder: Path = arguments.model
+    items = arguments.rated or folder.parents[1] / "data" / folder.name / "items.parquet"
+    if not items.exists():
+        raise UserError(f"{items} is missing: it says what users rated. Name it: --rated FILE.")
+    description = read_json(folder / "model.json")
+    model = parse(RatingsModel, description["model"], str(folder / "model.json"))
+    table = pd.read_parquet(items)
+    learned = read_learned(folder / "model.safetensors", table, description, model)
+    for user in arguments.inputs:
+        known = user in learned.vocabulary["users"]
+        print(f"user {user}" if known else f"user {user}, unknown, so an average one")
+        best = recommend(learned, table, user, arguments.top)
+        for row in best.itertuples():
+            print(f"  {row.prediction:.2f}  {row.title}")
+    return 0
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m thaw.predict", description=__doc__)
+    parser.add_argument("model", type=Path, help="a model's folder, such as models/pets")
+    parser.add_argument("inputs", nargs="+", help="photos, folders of photos; or ids of users")
+    parser.add_argument(
+        "--top", type=int, default=3, help="classes to show, or items of a user (default: 3)"
+    )
+    parser.add_argument(
+        "--draw", type=Path, metavar="FOLDER", help="write each photo there with its answer on it"
+    )
+    parser.add_argument(
+        "--rated", type=Path, metavar="FILE",
+        help="what users rated (default: the items.parquet of the recipe)",
+    )  # fmt: skip
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Answer; return the exit code: 1 after a message, also if some images are broken."""
+    chosen = parse_arguments(arguments)
+    chosen.model = chosen.model.resolve()
+    description = chosen.model / "model.json"
+    try:
+        if not description.exists():
+            near = chosen.model.parent
+            models = sorted(file.parent.name for file in near.glob("*/model.json"))
+            raise UserError(
+                f"{description} does not exist. Train first (dvc repro), or name another folder"
+                f"{': ' + some_of(models) if models else ''}."
+            )
+        of_ratings = read_json(description)["task"] == "ratings"
+        return predict_ratings(chosen) if of_ratings else predict_images(chosen)
+    except UserError as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

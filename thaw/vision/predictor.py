@@ -1,0 +1,78 @@
+"""A finished vision model, ready for images that nobody has packed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from thaw.images import Decoded
+from thaw.pack import pack_in_memory
+from thaw.params.training.model import Precision
+from thaw.training.augment import points_in_image
+from thaw.training.batches import Images
+from thaw.training.model import Network, build_network, load_weights
+from thaw.training.precision import autocast, choose_precision
+from thaw.vision.features import fold_batch_norms
+from thaw.vision.model_file import ModelFile, read_model_file
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model in eval mode, and what is known of it.
+
+    Attributes:
+        about: the content of ``model.json``.
+        network: on `device`.
+        device: where it computes.
+        precision: what it computes in.
+    """
+
+    about: ModelFile
+    network: Network
+    device: torch.device
+    precision: Precision
+
+    @torch.inference_mode()
+    def outputs(self, images: Sequence[Decoded]) -> NDArray[np.float32]:
+        """Answer as validation does.
+
+        Args:
+            images: decoded with the model's `presize`; one at least.
+
+        Returns:
+            float32 [n, outputs]: logits, or x and y of points in pixels of the upright originals.
+        """
+        packed = pack_in_memory(images)
+        everything = torch.arange(len(images))
+        seen = Images(packed, everything, torch.zeros(len(images)), self.about.augment, self.device)
+        view = seen.plain()
+        with autocast(self.precision, self.device):
+            outputs = self.network(seen.render(everything, view)).float().cpu()
+        if self.about.task != "points":
+            logits: NDArray[np.float32] = outputs.numpy()
+            return logits
+        return packed.to_pixels(everything.numpy(), points_in_image(outputs, view).numpy())
+
+
+def open_predictor(folder: Path) -> Predictor:
+    """Load a model on the GPU if there is one, else on the CPU.
+
+    Args:
+        folder: with ``model.json`` and ``model.safetensors``.
+
+    Raises:
+        UserError: the two files do not belong together, or are of another version.
+    """
+    about = read_model_file(folder / "model.json")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    same = about.device == device.type
+    precision = about.precision if same else choose_precision("auto", device)
+    network = build_network(about.model, about.outputs, seed=0)
+    load_weights(folder / "model.safetensors", network)
+    network.to(device).eval()
+    if precision == "fp32":  # only there is the difference no more than rounding
+        network = fold_batch_norms(network)
+    return Predictor(about, network, device, precision)
