@@ -2,10 +2,11 @@
 
     python -m benchmarks.heads bears --archives ARCHIVES --weights mobilenet_v2-1efb22c2.pth
 
-Computes the frozen body's features of all views once, and then fits every head of `SETTINGS` on
-three folds of the training items alone (stratified, if items have one label); the held-out items
-are never looked at. Prints mean error rates, and a logistic regression's on the unaugmented
-features; for pascal mean average precisions, and no logistic regression's.
+Computes the frozen body's features of all views once, and then fits every head of `SETTINGS`, or
+those that `--heads` names, on three folds of the training items alone (stratified, if items have
+one label); the held-out items are never looked at. Prints mean error rates, and a logistic
+regression's on the unaugmented features; for pascal mean average precision and best accuracy_multi
+of the lessons' thresholds, also of a logistic regression for each class.
 """
 
 import argparse
@@ -20,20 +21,24 @@ import torch
 from ruamel.yaml import YAML
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from benchmarks.real_archives import STAGES, python, recipe_of
+from benchmarks.real_archives import LESSONS_SWEEP, STAGES, python, recipe_of
 from thaw.core.randomness import seeded
+from thaw.evaluation import sigmoid
 from thaw.params.training.fit import Fit
 from thaw.training.batches import FeatureBatches
 from thaw.training.fit import Setting, fit
 from thaw.training.model import build_head
 from thaw.training.resume import Checkpoint
-from thaw.vision.metrics import measure, measure_labels
+from thaw.vision.metrics import measure
+from thaw.vision.several import average_precisions, cell_metrics
 
 VIEWS = 8
+SEVERAL = ("mean_average_precision", "best_accuracy_multi")
 SETTINGS = [  # hidden layers, epochs, views (0: no augmentation), learning rate
     ([512], 24, 8, 8e-4),
     ([512], 24, 8, 3e-3),
@@ -70,6 +75,14 @@ def main() -> None:
     parser.add_argument("--archives", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "--heads", nargs="+", type=setting, default=SETTINGS, metavar="HIDDEN:EPOCHS:VIEWS:RATE",
+        help="such as 512:40:8:1e-3; no width before the first colon means a linear head",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strengths", nargs="+", type=float, default=[1e-3, 1e-2, 1e-1, 1.0],
+        help="of the logistic regression",
+    )  # fmt: skip
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -78,12 +91,23 @@ def main() -> None:
         folding = (KFold if several else StratifiedKFold)(3, shuffle=True, random_state=5)
         splits = folding.split(targets, None if several else targets)
         folds = [(torch.tensor(train), torch.tensor(valid)) for train, valid in splits]
-        for strength in () if several else (1e-3, 1e-2, 1e-1):
-            errors = [logistic(features[0], targets, *fold, strength) for fold in folds]
-            print(f"logistic regression, strength {strength}: {np.mean(errors):.4f}", flush=True)
-        for setting in SETTINGS:
-            errors = [head(features, targets, *fold, *setting) for fold in folds]
-            print(*setting, f"{np.mean(errors):.4f}", flush=True)
+        for strength in chosen.strengths:
+            found = [logistic(features[0], targets, *fold, strength) for fold in folds]
+            print(f"logistic regression, strength {strength:g}: {means(found)}", flush=True)
+        for head_setting in chosen.heads:
+            found = [head(features, targets, *fold, *head_setting) for fold in folds]
+            print(*head_setting, means(found), flush=True)
+
+
+def setting(text: str) -> tuple[list[int], int, int, float]:
+    """Read a head's setting from the command line."""
+    hidden, epochs, views, lr = text.split(":")
+    return [int(hidden)] if hidden else [], int(epochs), int(views), float(lr)
+
+
+def means(found: list[dict[str, float]]) -> str:
+    """Write the mean over the folds of each figure."""
+    return ", ".join(f"{name} {np.mean([row[name] for row in found]):.4f}" for name in found[0])
 
 
 def training_features(
@@ -108,11 +132,10 @@ def head(
     epochs: int,
     views: int,
     lr: float,
-) -> float:
-    """Fit one head on one fold; return its error rate, or its mean average precision."""
+) -> dict[str, float]:
+    """Fit one head on one fold; return its figures."""
     several = targets.ndim == 2
     outputs = targets.shape[1] if several else int(targets.max()) + 1
-    metric = "mean_average_precision" if several else "error_rate"
     with seeded(1, "h"):
         model = build_head(features.shape[2], outputs, hidden)
     seen = features[1 : views + 1] if views else features[:1]
@@ -124,12 +147,28 @@ def head(
         stage="fit_frozen", seed=1, plan=Fit(epochs=epochs, lr=lr), lrs=[lr] * 3,
         groups=[[], [], list(model.parameters())], precision="fp32",
         loss=binary_cross_entropy_with_logits if several else cross_entropy,
-        measure=functools.partial(measure_labels if several else measure, [metric]),
+        measure=measure_several if several else functools.partial(measure, ["error_rate"]),
         device=torch.device("cpu"), training_mode=lambda network: network.train(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         history = fit(model, batches, setting, Checkpoint(Path(folder), "key"), lambda _: None)
-    return history.epochs[-1][metric]
+    last = history.epochs[-1]
+    return {name: last[name] for name in (SEVERAL if several else ("error_rate",))}
+
+
+def measure_several(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    """Measure logits of several labels."""
+    return figures(sigmoid(outputs.numpy()), targets.numpy())
+
+
+def figures(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return mean average precision, and the accuracy of the best of the lessons' thresholds."""
+    accuracies = [
+        cell_metrics(probabilities, targets, threshold)["accuracy_multi"]
+        for threshold in LESSONS_SWEEP
+    ]
+    precision = float(np.nanmean(average_precisions(probabilities, targets)))
+    return dict(zip(SEVERAL, (precision, max(accuracies)), strict=True))
 
 
 def logistic(
@@ -138,11 +177,18 @@ def logistic(
     train: torch.Tensor,
     valid: torch.Tensor,
     strength: float,
-) -> float:
-    """Return a logistic regression's error rate on one fold."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, C=strength))
+) -> dict[str, float]:
+    """Return a logistic regression's figures on one fold."""
+    several = targets.ndim == 2
+    regression = LogisticRegression(max_iter=500, C=strength)
+    model = make_pipeline(
+        StandardScaler(), OneVsRestClassifier(regression) if several else regression
+    )
     model.fit(features[train], targets[train])
-    return float((model.predict(features[valid]) != targets[valid].numpy()).mean())
+    if several:
+        return figures(model.predict_proba(features[valid]), targets[valid].numpy())
+    wrong = model.predict(features[valid]) != targets[valid].numpy()
+    return {"error_rate": float(wrong.mean())}
 
 
 if __name__ == "__main__":

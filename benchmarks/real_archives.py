@@ -34,7 +34,7 @@ STAGES = (
 )  # fmt: skip
 TRAINING = STAGES[5:9]
 LESSONS_SWEEP = np.linspace(0.05, 0.95, 29)
-STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1]
+STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
 PREDICT = """
 import sys; from pathlib import Path; import numpy as np
 from stages.common.paths import Paths; from stages.recipe import read_params

@@ -52,10 +52,11 @@ def write_lock(lock: dict[str, Any], stream: TextIO) -> None:
     if not isinstance(lock, Lock):
         write_all(lock, stream)
         return
-    stream.write(HEAD)
+    parts = [HEAD]
     for name, stage in lock["stages"].items():
         known = stage is lock.stages.get(name)
-        stream.write(lock.texts[name] if known else stage_text(name, stage))
+        parts.append(lock.texts[name] if known else stage_text(name, stage))
+    stream.write("".join(parts))  # at once: DVC has emptied the file, and may be killed
 
 
 def stage_text(name: str, stage: Any) -> str:

@@ -81,9 +81,11 @@ class Pipeline:
 
         self.root = root
         try:
-            # Waits, as `dvc --wait-for-lock` does, where another process has the lock for a moment.
+            # Waits, as `dvc --wait-for-lock` does. Without the lock dvc.lock could be read while
+            # another process of DVC has written half of it, which is valid YAML.
             self._repo = Repo(str(root), _wait_for_lock=True)
-            found = self._repo.index.graph
+            with self._repo.lock:
+                found = self._repo.index.graph
         except NotDvcRepoError:
             raise UserError(f"{root} is no project with DVC. First: dvc init") from None
         except SCMError:

@@ -17,9 +17,8 @@ from pipelines.graph import RECORD, Graph
 from pipelines.places import runs_folder
 from pipelines.record import describe
 from pipelines.run_key import run_key
-from pipelines.runs import Run, RunFolder, Status, run_folders
+from pipelines.runs import ALIVE, Run, RunFolder, Status
 
-ALIVE = "alive.lock"
 SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
 IMPORT_LIMIT = 300.0  # seconds; slow on a busy machine, and no store's fault
 
@@ -113,6 +112,8 @@ class LiveRun:
         self._flow_run_id, self._sender = flow_run_id, sender
         self._values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
         self._alive: FileLock | None = None
+        self._told = threading.Lock()
+        self._ended = False
         self._seen: dict[Path, int] = {}
 
     @functools.cached_property
@@ -131,6 +132,11 @@ class LiveRun:
         """Whether MLflow has been, or will be, told of it."""
         return self._alive is not None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was begun, and nobody has said how it ended."""
+        return self.begun and self.folder.read().status == "RUNNING"
+
     def follow(self, stage: str, since_ns: int) -> None:
         """Send a fit's histories if they have grown.
 
@@ -138,6 +144,11 @@ class LiveRun:
             stage: the stage that runs.
             since_ns: when it began. Older files are those of the fit before.
         """
+        with self._told:
+            if not self._ended:
+                self._follow(stage, since_ns)
+
+    def _follow(self, stage: str, since_ns: int) -> None:
         folder = Path("results", self.recipe, stage)
         grown = []
         for file in (folder / "history.csv", folder / "batches.csv"):
@@ -150,9 +161,9 @@ class LiveRun:
                 grown.append(file)
         if grown and self._take():
             self.folder.copy(grown, self._root)
-            self.set_status("RUNNING")
+            self._set_status("RUNNING")
 
-    def set_status(self, status: Status, **tags: str) -> None:
+    def _set_status(self, status: Status, **tags: str) -> None:
         """Note how the run stands and send it, unless another flow is at the same run."""
         if not self._take():
             return
@@ -166,7 +177,8 @@ class LiveRun:
         """Say whether this flow is the one that speaks for the run."""
         if self._alive is None:
             self.folder.path.mkdir(parents=True, exist_ok=True)
-            alive = FileLock(self.folder.path / ALIVE)
+            # Taken by a task's thread, let go of by the flow's.
+            alive = FileLock(self.folder.path / ALIVE, thread_local=False)
             try:
                 alive.acquire(timeout=0)
             except Timeout:
@@ -174,27 +186,20 @@ class LiveRun:
             self._alive = alive
         return True
 
-    def end(self) -> None:
-        """Finish a run whose results turned out to be recorded already; let go of it."""
-        if self._alive is None:
-            return
-        if self.folder.read().status == "RUNNING":
-            self.set_status("FINISHED")
-        self._alive.release()
+    def end(self, status: Status | None = None, **tags: str) -> None:
+        """Say how the run ended, and let go of it.
 
+        What a stage that is being ended still shows is not told any more.
 
-def mark_killed(root: Path) -> list[RunFolder]:
-    """Find runs that their flow left behind when it was killed, and mark them so."""
-    left = []
-    for folder in run_folders(runs_folder(root)):
-        run = folder.read()
-        if run.status != "RUNNING":
-            continue
-        try:
-            with FileLock(folder.path / ALIVE, timeout=0):
-                run.status = "KILLED"
-                folder.write(run)
-                left.append(folder)
-        except Timeout:
-            continue  # another flow is at it
-    return left
+        Args:
+            status: how; without it a run that was begun is finished, its results recorded already.
+            tags: to add.
+        """
+        with self._told:
+            self._ended = True
+            if status:
+                self._set_status(status, **tags)
+            elif self.is_running:
+                self._set_status("FINISHED")
+            if self._alive is not None:
+                self._alive.release()

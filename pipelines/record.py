@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.graph import RECORD, Graph, Pipeline, with_ancestors
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
-from pipelines.runs import Run, RunFolder, flatten, result_files, run_folders
+from pipelines.runs import Run, RunFolder, flatten, mark_killed, result_files, run_folders
 from pipelines.store import FAILED_STAGE
 from stages.common.paths import Paths
 from stages.recipe import read_recipes
@@ -134,6 +134,7 @@ def send_lacking(root: Path) -> tuple[int, int]:
     """
     from pipelines.store import Store
 
+    mark_killed(root)
     folders = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
     store = Store(tracking_uri(root), root)
     lacking = [folder for folder in folders if not store.has(folder)]

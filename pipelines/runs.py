@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.places import without_password
+from filelock import FileLock, Timeout
+
+from pipelines.places import runs_folder, without_password
 from stages.common.paths import Paths
 from stages.timing import NAME as TIMING
 from stages.timing import timing_is_current
@@ -23,6 +25,7 @@ from thaw.core.files import read_json, replacing, write_json
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 RUN, SENT, LOCK = "run.json", "sent.json", "lock"
+ALIVE = "alive.lock"  # held by the flow that works on the run
 
 
 @dataclass
@@ -151,6 +154,23 @@ def run_folders(folder: Path) -> list[RunFolder]:
     """List the recorded runs, oldest first."""
     found = [path.parent for path in folder.glob(f"*/{RUN}")]
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime_ns)]
+
+
+def mark_killed(root: Path) -> list[RunFolder]:
+    """Find runs that their flow left behind when it was killed, and mark them so."""
+    left = []
+    for folder in run_folders(runs_folder(root)):
+        run = folder.read()
+        if run.status != "RUNNING":
+            continue
+        try:
+            with FileLock(folder.path / ALIVE, timeout=0):
+                run.status = "KILLED"
+                folder.write(run)
+                left.append(folder)
+        except Timeout:
+            continue  # a flow is at it
+    return left
 
 
 def result_files(recipe: str) -> list[Path]:

@@ -104,8 +104,8 @@ def run_stage(
             raise StoppedError(address)
 
     def look() -> None:
-        on_look()
         go_on()
+        on_look()
 
     with _turn(log.with_suffix(".lock"), go_on):
         if is_forced():

@@ -33,13 +33,13 @@ from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.graph import RECORD, Graph, Pipeline, Stage, of_recipes  # noqa: E402
-from pipelines.live import LiveRun, Sender, mark_killed  # noqa: E402
+from pipelines.live import LiveRun, Sender  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
 from pipelines.published import add_published  # noqa: E402
 from pipelines.record import FLOW_RUN  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
-from pipelines.runs import RunFolder, run_folders  # noqa: E402
+from pipelines.runs import RunFolder, mark_killed, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
 from pipelines.stage_process import LOGS, StageFailedError, StoppedError, run_stage  # noqa: E402
 from pipelines.store import FAILED_STAGE  # noqa: E402
@@ -132,13 +132,13 @@ class Session:
         for recipe, run in self.runs.items():
             bad = [a for a in broken(states) if a.endswith(f"@{recipe}")]
             if self.stop.is_set():
-                if run.begun:
-                    run.set_status("KILLED")
+                run.end("KILLED" if run.is_running else None)
             elif bad:
-                run.set_status("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
+                run.end("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
             elif run.begun and not is_done(states.get(f"{RECORD}@{recipe}")):
-                run.set_status("FAILED")
-            run.end()
+                run.end("FAILED")
+            else:
+                run.end()
 
 
 class Progress:
@@ -165,17 +165,25 @@ class Progress:
         """Tell of the epochs that have ended since the last look."""
         if not self._epochs:
             return
+        # What only shows a fit must not end it.
         if self._run:
-            self._run.follow(self._stage.name, self._since)
-        try:
-            if not self._unseen.is_set():
+            try:
+                self._run.follow(self._stage.name, self._since)
+            except Exception as error:
+                self._run = None
+                self._warn(error)
+        if not self._unseen.is_set():
+            try:
                 self._show()
-        except Exception as error:  # a server that is gone must not end what it was to show
-            self._unseen.set()
-            get_run_logger().warning(
-                "%s goes on, but progress is shown no more: %s: %s",
-                self._stage.address, type(error).__name__, error,
-            )  # fmt: skip
+            except Exception as error:
+                self._unseen.set()
+                self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        get_run_logger().warning(
+            "%s goes on, but progress is shown no more: %s: %s",
+            self._stage.address, type(error).__name__, error,
+        )  # fmt: skip
 
     def _show(self) -> None:
         file = self._root / Paths(self._stage.recipe).result(self._stage.name, "history.csv")

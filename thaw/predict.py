@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -23,10 +23,10 @@ from thaw.images import EXTENSIONS, BadImageError, find_images, read_images
 from thaw.params.base import parse, some_of
 from thaw.params.ratings_model import RatingsModel
 from thaw.ratings.interpret import read_learned
-from thaw.ratings.recommend import recommend
+from thaw.recommend import recommend
 
 if TYPE_CHECKING:
-    from thaw.vision.predictor import Predictor
+    from thaw.predictor import Predictor
 
 BATCH = 64
 
@@ -35,7 +35,7 @@ def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
     """List files as they were named, and the images of folders.
 
     Returns:
-        What to call each picture of it: its path below the folder that was named.
+        What to call a picture of each: its path below the folder that was named.
 
     Raises:
         UserError: something does not exist, or a folder has no image.
@@ -49,8 +49,25 @@ def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
             raise UserError(
                 f"{path} has no images; endings looked for: {' '.join(sorted(EXTENSIONS))}."
             )
-        files |= {path / name: Path(name or path.name) for name in found}
+        for name in found:
+            files.setdefault(path / name, Path(name or path.name))
     return files
+
+
+def check_names(files: dict[Path, Path]) -> None:
+    """Refuse to draw two pictures into one file.
+
+    Raises:
+        UserError: with the first two images of one name.
+    """
+    first: dict[Path, Path] = {}
+    for file, name in files.items():
+        if name in first:
+            raise UserError(
+                f"--draw: {first[name]} and {file} would both become {name}.png. "
+                "Draw them into two folders."
+            )
+        first[name] = file
 
 
 def answers(
@@ -73,12 +90,14 @@ def answers(
 def predict_images(arguments: argparse.Namespace) -> int:
     """Print a line for each image; return 1 if some could not be decoded."""
     files = list_files([Path(name) for name in arguments.inputs])
+    if arguments.draw:
+        check_names(files)
 
-    from thaw.vision.predictor import open_predictor
+    from thaw.predictor import open_predictor
 
     folder: Path = arguments.model
     chosen = folder / "threshold.json"
-    thresholds = read_json(chosen) if chosen.exists() else {}
+    thresholds = read_description(chosen) if chosen.exists() else {}
     broken = 0
     for file, said in answers(open_predictor(folder), list(files), thresholds):
         if isinstance(said, BadImageError):
@@ -94,10 +113,11 @@ def predict_images(arguments: argparse.Namespace) -> int:
 def predict_ratings(arguments: argparse.Namespace) -> int:
     """Print the best unrated items of each user."""
     folder: Path = arguments.model
-    items = arguments.rated or folder.parents[1] / "data" / folder.name / "items.parquet"
+    project = folder.resolve().parents[1]
+    items = arguments.rated or project / "data" / folder.resolve().name / "items.parquet"
     if not items.exists():
         raise UserError(f"{items} is missing: it says what users rated. Name it: --rated FILE.")
-    description = read_json(folder / "model.json")
+    description = read_description(folder / "model.json")
     model = parse(RatingsModel, description["model"], str(folder / "model.json"))
     table = pd.read_parquet(items)
     learned = read_learned(folder / "model.safetensors", table, description, model)
@@ -110,14 +130,52 @@ def predict_ratings(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check_model(folder: Path) -> None:
+    """Refuse a folder without a finished model.
+
+    Raises:
+        UserError: with the models beside it.
+    """
+    lacking = [name for name in ("model.json", "model.safetensors") if not (folder / name).exists()]
+    if lacking:
+        models = sorted(file.parent.name for file in folder.parent.glob("*/model.json"))
+        raise UserError(
+            f"{folder / lacking[0]} does not exist. Train first (dvc repro), or name another "
+            f"folder{': ' + some_of(models) if models else ''}."
+        )
+
+
+def read_description(file: Path) -> dict[str, Any]:
+    """Read a JSON file beside a model.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON: {error}. Train again, or copy it anew.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no object. Train again, or copy it anew.")
+    return content
+
+
+def one_or_more(text: str) -> int:
+    """Read a count from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m thaw.predict", description=__doc__)
     parser.add_argument("model", type=Path, help="a model's folder, such as models/pets")
     parser.add_argument("inputs", nargs="+", help="photos, folders of photos; or ids of users")
     parser.add_argument(
-        "--top", type=int, default=3, help="classes to show, or items of a user (default: 3)"
-    )
+        "--top", type=one_or_more, default=3, metavar="N",
+        help="classes to show, or items of a user (default: 3)",
+    )  # fmt: skip
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="write each photo there with its answer on it"
     )
@@ -131,17 +189,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer; return the exit code: 1 after a message, also if some images are broken."""
     chosen = parse_arguments(arguments)
-    chosen.model = chosen.model.resolve()
-    description = chosen.model / "model.json"
     try:
-        if not description.exists():
-            near = chosen.model.parent
-            models = sorted(file.parent.name for file in near.glob("*/model.json"))
-            raise UserError(
-                f"{description} does not exist. Train first (dvc repro), or name another folder"
-                f"{': ' + some_of(models) if models else ''}."
-            )
-        of_ratings = read_json(description)["task"] == "ratings"
+        check_model(chosen.model)
+        of_ratings = read_description(chosen.model / "model.json").get("task") == "ratings"
         return predict_ratings(chosen) if of_ratings else predict_images(chosen)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -1,5 +1,6 @@
 """Flows that are killed, interrupted, contended with, or left alone by their servers."""
 
+import json
 import os
 import re
 import signal
@@ -121,6 +122,8 @@ def test_a_lost_process_is_tried_again_and_an_interrupted_flow_ends_its_stage(
     output, _ = flow.communicate(timeout=600)
     assert flow.returncode == 130
     assert "fit_unfrozen@long failed with SIGKILL" in output
+    (run,) = (long_project.folder / ".thaw/runs").glob("*/run.json")
+    assert json.loads(run.read_text())["status"] == "KILLED"
     until(lambda: not stage_processes(long_project), "end of the stage")
 
 

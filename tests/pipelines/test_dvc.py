@@ -5,10 +5,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from dvc.lock import Lock
 from project import Project, tiny_recipe
+
+from pipelines.graph import Pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +53,15 @@ def test_results_are_better_than_chance(reproduced: Project) -> None:
     metrics = json.loads(file.read_text())
     assert metrics["valid/items"] == 12
     assert metrics["valid/error_rate"] < 0.67
+
+
+def test_the_lock_file_is_not_read_while_dvc_writes_it(reproduced: Project) -> None:
+    with ThreadPoolExecutor() as pool:
+        with Lock(str(reproduced.folder / ".dvc/tmp/lock")):  # as DVC has it while it writes
+            opened = pool.submit(Pipeline, reproduced.folder)
+            with pytest.raises(TimeoutError):
+                opened.result(5)
+        assert len(opened.result().graph) == len(STAGES)
 
 
 def test_a_second_repro_runs_nothing(reproduced: Project) -> None:

@@ -1,6 +1,7 @@
 """The flow against real DVC, a real Prefect server and a real MLflow store."""
 
 import copy
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,15 @@ def test_the_flow_does_what_dvc_repro_does(
     edges = {line.strip(" ;").replace('"', "") for line in dag(by_flow) if "->" in line}
     assert {f"{a} -> {b}" for b, needed in waited.items() for a in needed} == edges
 
+    # The recipes' stages side by side.
+    ends = {run["name"]: run["end_time"] for run in task_runs(prefect, flow["id"])}
+    spans = {name: (began, ends[name]) for name, began in beginnings(prefect, flow["id"]).items()}
+    first, second = (
+        [span for name, span in spans.items() if name.endswith(f"@{recipe}")] for recipe in two
+    )
+    assert len(first) == len(second) == len(graph) / 2
+    assert any(a[0] < b[1] and b[0] < a[1] for a in first for b in second)
+
     # One run each in MLflow, with every point of every history.
     for project in (by_flow, by_dvc):
         runs = stored_runs(project)
@@ -75,8 +85,36 @@ def test_the_flow_does_what_dvc_repro_does(
     assert states(prefect, last_flow(prefect)["id"]) == dict.fromkeys(graph, "Unchanged")
 
 
+def beginnings(settings: dict[str, str], flow: str) -> dict[str, str]:
+    """When DVC said of each stage that it runs it."""
+    logs = ask(settings, "logs", logs={"flow_run_id": {"any_": [flow]}}, sort="TIMESTAMP_ASC")
+    lines = [(line["message"], line["timestamp"]) for line in logs]
+    return {m.split("'")[1]: when for m, when in lines if m.startswith("Running stage ")}
+
+
 def dag(project: Project) -> list[str]:
     return project.run("dvc", "dag", "--dot").stdout.splitlines()
+
+
+def test_a_flow_does_without_mlflow(
+    new_project: Callable[[], Project], recipe: dict, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    project.write_recipes({"quick": recipe})
+    with socket.socket() as mute:  # takes connections and never answers
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        quick = {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+        done = project.run(*FLOW, "quick", **prefect, **quick)
+    assert "12 Ran." in done.stdout
+    assert "`python -m pipelines.record` sends" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    sent = project.run(sys.executable, "-m", "pipelines.record")
+    assert "1 of 1 recorded runs sent to sqlite:///" in sent.stdout
+    (run,) = stored_runs(project)
+    assert run.info.status == "FINISHED"
+    assert steps(project, run.info.run_id, "fit_frozen/valid_loss") == [0, 1]
 
 
 def test_returning_to_old_parameters_returns_to_their_run(

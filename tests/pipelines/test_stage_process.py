@@ -1,5 +1,7 @@
 """One stage, run through real DVC."""
 
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dvc.lock import DEFAULT_TIMEOUT, Lock
 from filelock import FileLock
 
 from pipelines.stage_process import LOGS, StageFailedError, TooLongError, run_stage
@@ -55,6 +58,35 @@ def test_whether_to_run_again_is_asked_once_another_flow_has_left_the_stage(fold
             assert not asked.wait(1)
         assert done.result() == "Unchanged"
     assert asked.is_set()
+
+
+def test_a_stage_waits_as_long_as_another_process_of_dvc_has_the_lock(folder: Path) -> None:
+    define(folder, "echo 1 > made", "[made]")
+    lock = Lock(str(folder / ".dvc/tmp/lock"))
+    (folder / ".dvc/tmp").mkdir(exist_ok=True)
+    with ThreadPoolExecutor() as pool:
+        with lock:
+            done = pool.submit(run_stage, folder, "some")
+            with pytest.raises(TimeoutError):
+                done.result(2 * DEFAULT_TIMEOUT)  # without waiting DVC gives up after this once
+        assert done.result() == "Ran"
+
+
+def test_a_stage_waits_while_another_process_of_dvc_is_at_its_files(folder: Path) -> None:
+    define(folder, "echo 1 > made", "[made]")
+    (folder / ".dvc/tmp").mkdir(exist_ok=True)
+    by_another = {"pid": os.getpid(), "cmd": "dvc repro"}
+    busy = folder / ".dvc/tmp/rwlock"
+    busy.write_text(json.dumps({"write": {str(folder / "made"): by_another}}))
+    said: list[str] = []
+
+    def on_line(line: str) -> None:
+        said.append(line)
+        if "waits for another DVC process" in line:
+            busy.write_text("{}")
+
+    assert run_stage(folder, "some", on_line=on_line) == "Ran"
+    assert "some: waits for another DVC process." in said
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])

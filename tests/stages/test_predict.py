@@ -121,7 +121,7 @@ def test_an_answer_below_the_confidence_is_none_of_these(
 def test_several_labels_are_those_above_their_thresholds(
     project: Project, predict: Predict
 ) -> None:
-    table = held_out(project, "several")
+    table, chosen = held_out(project, "several"), threshold(project, "several")
     chances = sigmoid(np.stack(table["logits"].to_list()))
     limits = dict(zip(("bar", "disc"), np.quantile(chances, (0.4, 0.6), 0).diagonal(), strict=True))
     write_threshold(project, "several", limits)
@@ -131,6 +131,7 @@ def test_several_labels_are_those_above_their_thresholds(
         named = [name for chance, name in order if chance > limits[name]]
         assert lines[path].split("  [")[0] == (", ".join(named) or "none of these")
     assert len({line.split("  [")[0] for line in lines.values()}) > 2
+    write_threshold(project, "several", chosen)
 
 
 def test_points_are_told_in_pixels_and_drawn_where_they_are(
@@ -197,11 +198,40 @@ def test_a_user_gets_the_best_items_not_yet_rated(project: Project, predict: Pre
 
 
 @pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.json", "{", r"model\.json is no JSON: "),
+        ("model.json", "[]", r"model\.json holds no object"),
+        ("model.json", "{}", r"model\.json\.task: missing"),
+        ("threshold.json", "x", r"threshold\.json is no JSON"),
+        ("model.safetensors", None, r"model\.safetensors does not exist"),
+        ("model.safetensors", "x", r"model\.safetensors cannot be read"),
+    ],
+)
+def test_a_broken_model_is_told(
+    project: Project, predict: Predict, tmp_path: Path, file: str, content: str | None, message: str
+) -> None:
+    model = tmp_path / "broken"
+    shutil.copytree(project.folder / "models/one", model)
+    (model / file).unlink()
+    if content is not None:
+        (model / file).write_text(content)
+    code, _, errors = predict(model, "data/one/raw/shapes/disc/3.png")
+    assert code == 1
+    assert re.search(message, errors), errors
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("models/oen", "x.jpg"), r"models/oen/model\.json does not exist.*: films, one, points"),
         (("models/one", "x.jpg"), r"^x\.jpg does not exist\. Name a photo"),
         (("models/one", "models"), r"^models has no images; endings looked for: \.avif"),
+        (
+            ("models/one", "data/one/raw", "data/one/raw/shapes/..", "--draw", "drawn"),
+            r"--draw: .*0\.png and .*0\.png would both become shapes/cross/0\.png\.png",
+        ),
+        (("models/films", "1", "--rated", "nowhere"), r"^nowhere is missing: it says what users"),
     ],
 )
 def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], message: str) -> None:

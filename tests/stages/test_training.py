@@ -154,6 +154,44 @@ def test_batch_norms_in_eval_mode_never_move(prepared: Project, recipe: dict) ->
     assert any(name.endswith("conv1.0.weight") for name in moved), "the first layer trains too"
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_as_well(prepared: Project, recipe: dict, precision: str) -> None:
+    changed = copy.deepcopy(recipe) | {"precision": precision, "lr_frozen": {"steps": 5}}
+    changed["lr_unfrozen"] = {"steps": 5}
+    changed["fit_frozen"]["epochs"] = changed["fit_unfrozen"]["epochs"] = 2
+    prepared.write_recipes({"tiny": changed})
+    for stage in ("lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "evaluate"):
+        prepared.stage(stage, "tiny")
+    folder = prepared.folder
+    assert json.loads((folder / "models/tiny/model.json").read_text())["precision"] == precision
+    before = tensors(folder / "models/tiny/frozen.safetensors")
+    after = tensors(folder / "models/tiny/model.safetensors")
+    assert {value.dtype.name for name, value in after.items() if name.endswith("weight")} == {
+        "float32"
+    }
+    assert any((after[name] != value).any() for name, value in before.items())
+
+
+def test_auto_takes_what_both_tests_found(prepared: Project, recipe: dict) -> None:
+    changed = copy.deepcopy(recipe)
+    changed["lr_frozen"], changed["lr_unfrozen"] = {"steps": 60}, {"steps": 60}
+    changed["fit_frozen"] |= {"epochs": 1, "lr": "auto"}
+    changed["fit_unfrozen"] |= {"epochs": 1, "lr": "auto"}
+    prepared.write_recipes({"tiny": changed})
+    for stage in ("lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen"):
+        prepared.stage(stage, "tiny")
+
+    def read(name: str) -> dict:
+        return json.loads((prepared.folder / "results/tiny" / name).read_text())
+
+    frozen, unfrozen = (read(f"lr_{phase}/suggestion.json") for phase in ("frozen", "unfrozen"))
+    head = read("fit_frozen/metrics.json")["lr/head"]
+    assert head == frozen["chosen"] is not None
+    metrics = read("fit_unfrozen/metrics.json")
+    assert metrics["lr/early"] == pytest.approx(unfrozen["chosen"])
+    assert metrics["lr/head"] == pytest.approx(head / 10)
+
+
 def test_metrics_of_a_fit_are_those_asked_for(prepared: Project, recipe: dict) -> None:
     changed = copy.deepcopy(recipe)
     changed["augment"]["views"] = 0  # live images through a frozen body

@@ -1,6 +1,7 @@
 """dvc.lock as a flow's stages write it, against what DVC writes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def test_the_same_bytes_are_written(
     with _yaml.modify_yaml(lock) as data:
         assert isinstance(data, dvc_command.Lock)
     assert change(lock, changes) == by_dvc
+
+
+def test_the_file_is_written_at_once(lock: Path) -> None:
+    content = dvc_command.read_lock(lock.read_text(), str(lock))
+    content["stages"]["new"] = stage(7)
+    written: list[str] = []
+    dvc_command.write_lock(content, SimpleNamespace(write=written.append))
+    assert len(written) == 1
 
 
 def test_a_stage_may_go(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,16 @@ def test_items_pass_through_and_the_end_is_told(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "pack: 3 of 3, 0 s\n"
 
 
+def test_a_brief_loop_tells_only_that_it_is_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(progress.track("abc", 3, "epoch 0", brief=True)) == ["a", "b", "c"]
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    list(progress.track("abc", 3, "epoch 0", brief=True))
+    assert capsys.readouterr().out.splitlines()[0] == "epoch 0: 1 of 3, 0 s"
+
+
 def test_lines_come_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

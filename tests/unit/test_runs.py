@@ -2,20 +2,24 @@
 
 import difflib
 import json
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from project import ROOT
 
+from pipelines.environment import DEFAULTS, set_defaults
 from pipelines.graph import Stage, of_recipes, params_read_once, with_ancestors
+from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
 from pipelines.published import add_published
 from pipelines.record import check_parameters
 from pipelines.run_key import run_key
-from pipelines.runs import Run, RunFolder, flatten
+from pipelines.runs import ALIVE, Run, RunFolder, flatten, mark_killed
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.train import FailedError, summary
@@ -373,3 +377,63 @@ def test_a_stage_that_did_not_end_by_itself_is_no_success(name: str) -> None:
     }
     with pytest.raises(FailedError, match="1 stage failed; done: 1 Ran"):
         summary(ended)
+
+
+def running(root: Path, key: str) -> RunFolder:
+    folder = RunFolder(root / ".thaw/runs" / key)
+    folder.write(Run(key, "pets", "RUNNING", {}))
+    return folder
+
+
+def test_a_run_whose_flow_is_gone_was_killed(tmp_path: Path) -> None:
+    left, alive = running(tmp_path, "left"), running(tmp_path, "alive")
+    with FileLock(alive.path / ALIVE):
+        assert [folder.path for folder in mark_killed(tmp_path)] == [left.path]
+    assert (left.read().status, alive.read().status) == ("KILLED", "RUNNING")
+    assert left.read().ended
+
+
+class Unsent:
+    """Stands in for the thread that sends; keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, folder: RunFolder) -> None:
+        self.sent.append(folder.read().status)
+
+
+def test_what_ends_after_its_run_has_ended_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sender = Unsent()
+    stage = make_stage("record@a", params={})
+    stage.params["recipes.a"] = {}
+    run = LiveRun(tmp_path, {"record@a": stage}, "a", "", sender)
+    history = tmp_path / "results/a/fit/history.csv"
+    history.parent.mkdir(parents=True)
+    history.write_text("epoch\n0\n")
+    run.follow("fit", 0)
+    run.end("KILLED")
+    history.write_text("epoch\n0\n1\n")
+    os.utime(history, ns=(0, 10**18))
+    run.follow("fit", 0)
+    assert sender.sent == ["RUNNING", "KILLED"]
+    assert run.folder.read().status == "KILLED"
+    with FileLock(run.folder.path / ALIVE, timeout=0):  # let go of
+        pass
+
+
+def test_tools_are_told_to_send_nothing_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in DEFAULTS:
+        monkeypatch.setenv(name, "known to monkeypatch, which so takes away what is set below")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "0")
+    set_defaults()
+    told = {name: os.environ[name] for name in DEFAULTS}
+    assert told == DEFAULTS | {"DVC_NO_ANALYTICS": "0"}
+    assert told["DO_NOT_TRACK"] == "true"
+    assert told["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"

@@ -10,18 +10,19 @@ SECONDS_BETWEEN_LINES = 10.0
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def track(items: Iterable[T], total: int, label: str, *, brief: bool = False) -> Iterator[T]:
     """Yield `items` and show how many of them are done.
 
     Args:
         items: what to go through.
         total: how many they are.
         label: a word or two in front of the numbers.
+        brief: leave nothing behind at the end, for loops whose result is told in other words.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label)
+        yield from tqdm(items, total=total, desc=label, leave=not brief)
         return
     done = told = 0
     started = last = time.monotonic()
@@ -32,5 +33,5 @@ def track(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         if now - last >= SECONDS_BETWEEN_LINES:
             told, last = done, now
             print(f"{label}: {done} of {total}, {now - started:.0f} s", flush=True)
-    if told != done:
+    if told != done and not brief:
         print(f"{label}: {done} of {total}, {time.monotonic() - started:.0f} s", flush=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thaw.core.errors import UserError
+from thaw.core.progress import track
 from thaw.core.randomness import seeded
 from thaw.params.training.fit import OneCycle
 from thaw.params.training.model import Precision
@@ -128,8 +129,9 @@ def train_one_epoch(
     """
     setting.training_mode(model)
     losses, seen = [], 0
+    shown = track(batches.train(epoch), len(steps), f"{setting.stage}, epoch {epoch}", brief=True)
     with seeded(setting.seed, setting.stage, epoch, "dropout"):
-        for step, (inputs, targets) in zip(steps, batches.train(epoch), strict=True):
+        for step, (inputs, targets) in zip(steps, shown, strict=True):
             set_step(optimizer, step)
             with autocast(setting.precision, setting.device):
                 outputs = model(inputs)

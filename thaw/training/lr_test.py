@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thaw.core.progress import track
 from thaw.core.randomness import seeded
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
@@ -68,7 +69,8 @@ def lr_range_test(
     try:
         training_mode(model)
         with seeded(seed, stage, "dropout"):
-            for lr, (inputs, targets) in zip(range_lrs(plan), stream, strict=False):
+            rates = track(range_lrs(plan), plan.steps, stage, brief=True)
+            for lr, (inputs, targets) in zip(rates, stream, strict=False):
                 set_step(optimizer, Step([lr] * len(groups), MOMENTUM))
                 with autocast(precision, device):
                     outputs = model(inputs)

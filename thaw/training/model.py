@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -151,9 +152,13 @@ def load_weights(path: Path, module: nn.Module) -> None:
     """Load a safetensors file into a module whose names and shapes it must match.
 
     Raises:
-        UserError: the file belongs to another architecture, with the first differences.
+        UserError: the file is broken, or belongs to another architecture, with the first
+            differences.
     """
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be read: {error}. Make it anew.") from error
     differences = state_differences(tensors, module.state_dict())
     if differences:
         raise UserError(f"{path} does not fit the model: {'; '.join(differences[:3])}.")
