@@ -18,6 +18,8 @@ from pipelines.places import runs_folder
 from pipelines.record import describe
 from pipelines.run_key import run_key
 from pipelines.runs import ALIVE, Run, RunFolder, Status
+from stages.common.paths import Paths
+from thaw.core.files import read_json
 
 SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
 IMPORT_LIMIT = 300.0  # seconds; slow on a busy machine, and no store's fault
@@ -137,6 +139,10 @@ class LiveRun:
         """Whether it was begun, and nobody has said how it ended."""
         return self.begun and self.folder.read().status == "RUNNING"
 
+    def _is_recorded(self) -> bool:
+        noted = self._root / Paths(self.recipe).run
+        return noted.exists() and read_json(noted)["key"] == self.folder.path.name
+
     def follow(self, stage: str, since_ns: int) -> None:
         """Send a fit's histories if they have grown.
 
@@ -192,7 +198,8 @@ class LiveRun:
         What a stage that is being ended still shows is not told any more.
 
         Args:
-            status: how; without it a run that was begun is finished, its results recorded already.
+            status: how; without it a run that was begun is finished if its results are recorded.
+                Code that was edited meanwhile makes them another run's.
             tags: to add.
         """
         with self._told:
@@ -200,6 +207,6 @@ class LiveRun:
             if status:
                 self._set_status(status, **tags)
             elif self.is_running:
-                self._set_status("FINISHED")
+                self._set_status("FINISHED" if self._is_recorded() else "KILLED")
             if self._alive is not None:
                 self._alive.release()

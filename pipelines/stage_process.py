@@ -23,6 +23,8 @@ OUTCOMES = {
     "is cached - skipping run": "Restored",
     "didn't change, skipping": "Unchanged",
 }
+# How DVC's last error begins when the files are another process's.
+BUSY = ("Unable to acquire lock", "is busy, it is being blocked")
 # Ends after which another try can help.
 PASSING = (f"exit code {os.EX_TEMPFAIL}", "SIGKILL", "SIGTERM")
 SECONDS_BETWEEN_LOOKS = 0.25
@@ -171,7 +173,9 @@ def _follow(
 
 def _is_busy(text: str) -> bool:
     """Say whether DVC ended because another process of it works on the same files."""
-    return "Unable to acquire lock" in text or "is busy, it is being blocked" in text
+    errors = [line for line in text.splitlines() if line.startswith("ERROR: ")]
+    last = errors[-1] if errors else ""
+    return "exited with" not in last and any(phrase in last for phrase in BUSY)
 
 
 def outcome(text: str) -> str:

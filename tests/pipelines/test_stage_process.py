@@ -89,6 +89,12 @@ def test_a_stage_waits_while_another_process_of_dvc_is_at_its_files(folder: Path
     assert "some: waits for another DVC process." in said
 
 
+def test_a_stage_that_only_speaks_of_locks_is_not_tried_for_ever(folder: Path) -> None:
+    define(folder, "echo ERROR: Unable to acquire lock; exit 3")
+    with pytest.raises(StageFailedError, match=r"^some failed with exit code 3\."):
+        run_stage(folder, "some")
+
+
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
 @pytest.mark.parametrize(
     ("command", "end", "passing"),

@@ -24,8 +24,10 @@ from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.train import FailedError, summary
 from pipelines.workspace import check_overrides
+from stages.common.paths import Paths
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
+from thaw.core.files import write_json
 
 
 def make_stage(address: str, needs: tuple[str, ...] = (), **values) -> Stage:
@@ -403,26 +405,50 @@ class Unsent:
         self.sent.append(folder.read().status)
 
 
-def test_what_ends_after_its_run_has_ended_is_not_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def sender() -> Unsent:
+    return Unsent()
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: Unsent) -> LiveRun:
+    """A run of a recipe that has nothing but a stage that records it."""
     monkeypatch.chdir(tmp_path)
-    sender = Unsent()
-    stage = make_stage("record@a", params={})
+    stage = make_stage("record@a")
     stage.params["recipes.a"] = {}
-    run = LiveRun(tmp_path, {"record@a": stage}, "a", "", sender)
-    history = tmp_path / "results/a/fit/history.csv"
-    history.parent.mkdir(parents=True)
-    history.write_text("epoch\n0\n")
-    run.follow("fit", 0)
-    run.end("KILLED")
-    history.write_text("epoch\n0\n1\n")
-    os.utime(history, ns=(0, 10**18))
-    run.follow("fit", 0)
+    return LiveRun(tmp_path, {"record@a": stage}, "a", "", sender)
+
+
+def write_history_row(number: int) -> None:
+    """Add an epoch to the history of the fit, with a time of its own."""
+    history = Paths("a").result("fit", "history.csv")
+    history.parent.mkdir(parents=True, exist_ok=True)
+    with history.open("a") as file:
+        file.write(f"{number}\n" if number else "epoch\n0\n")
+    os.utime(history, ns=(number + 1, number + 1))
+
+
+def test_what_comes_after_the_end_of_a_run_is_not_told(live: LiveRun, sender: Unsent) -> None:
+    write_history_row(0)
+    live.follow("fit", 0)
+    live.end("KILLED")
+    write_history_row(1)
+    live.follow("fit", 0)
     assert sender.sent == ["RUNNING", "KILLED"]
-    assert run.folder.read().status == "KILLED"
-    with FileLock(run.folder.path / ALIVE, timeout=0):  # let go of
+    assert live.folder.read().status == "KILLED"
+    with FileLock(live.folder.path / ALIVE, timeout=0):  # let go of
         pass
+
+
+@pytest.mark.parametrize(("key", "status"), [(None, "FINISHED"), ("another", "KILLED")])
+def test_a_run_is_finished_if_the_recorded_results_are_its_own(
+    live: LiveRun, key: str | None, status: str
+) -> None:
+    write_history_row(0)
+    live.follow("fit", 0)
+    write_json(Paths("a").run, {"key": key or live.folder.path.name})
+    live.end()
+    assert live.folder.read().status == status
 
 
 def test_tools_are_told_to_send_nothing_unless_the_user_says_otherwise(
