@@ -24,16 +24,15 @@ def add_published(file: Path, wanted: list[str]) -> list[str]:
     """
     there = read_recipes(file)
     published = read_group(file, "published")
-    added = []
-    for recipe in wanted:
-        if recipe in there:
-            continue
+    lacking = [recipe for recipe in dict.fromkeys(wanted) if recipe not in there]
+    for recipe in lacking:
         if recipe not in published:
             known = list(dict.fromkeys([*there, *published]))
             raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, known)}")
-        group = "ratings" if is_of_ratings(published[recipe]) else "images"
-        added.append(_add_line(file, group, recipe))
-    return added
+    return [
+        _add_line(file, "ratings" if is_of_ratings(published[recipe]) else "images", recipe)
+        for recipe in lacking
+    ]
 
 
 def _add_line(file: Path, group: str, recipe: str) -> str:

@@ -286,7 +286,7 @@ def test_a_recipe_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text((ROOT / "params.yaml").read_text())
     with pytest.raises(UserError, match="no recipe petz; did you mean 'pets'"):
-        add_published(file, ["petz"])
+        add_published(file, ["pets", "petz"])
     assert file.read_text() == (ROOT / "params.yaml").read_text()
 
 
