@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument(
-        "--heads", nargs="+", type=setting, default=SETTINGS, metavar="HIDDEN:EPOCHS:VIEWS:RATE",
+        "--heads", nargs="+", type=head_setting, default=SETTINGS,
+        metavar="HIDDEN:EPOCHS:VIEWS:RATE",
         help="such as 512:40:8:1e-3; no width before the first colon means a linear head",
     )  # fmt: skip
     parser.add_argument(
@@ -94,12 +95,12 @@ def main() -> None:
         for strength in chosen.strengths:
             found = [logistic(features[0], targets, *fold, strength) for fold in folds]
             print(f"logistic regression, strength {strength:g}: {means(found)}", flush=True)
-        for head_setting in chosen.heads:
-            found = [head(features, targets, *fold, *head_setting) for fold in folds]
-            print(*head_setting, means(found), flush=True)
+        for hidden, *plan in chosen.heads:
+            found = [head(features, targets, *fold, hidden, *plan) for fold in folds]
+            print(hidden, *plan, means(found), flush=True)
 
 
-def setting(text: str) -> tuple[list[int], int, int, float]:
+def head_setting(text: str) -> tuple[list[int], int, int, float]:
     """Read a head's setting from the command line."""
     hidden, epochs, views, lr = text.split(":")
     return [int(hidden)] if hidden else [], int(epochs), int(views), float(lr)

@@ -13,18 +13,13 @@ withheld.
 
 import numpy as np
 import pandas as pd
-import torch
 
 from stages.common.paths import Paths
 from thaw.core.files import read_json
 from thaw.evaluation import sigmoid, softmax
+from thaw.images import Decoded
 from thaw.pack import open_packed
-from thaw.params.base import parse
-from thaw.params.training.augment import Augment
-from thaw.params.training.model import Model
-from thaw.training.batches import ImageBatches, Images
-from thaw.training.fit import predict
-from thaw.training.model import build_network, load_weights
+from thaw.predictor import open_predictor
 
 ONE, SEVERAL = Paths("bears_sample"), Paths("bears_several_sample")
 
@@ -60,17 +55,10 @@ def main() -> None:
 
 def outputs(paths: Paths, names: list[str]) -> np.ndarray:
     """Return a recipe's logits, float [n, classes], for images that bears_several_sample packed."""
-    described = read_json(paths.model_json)
-    model = parse(Model, described["model"], str(paths.model_json))
-    network = build_network(model, len(described["vocab"]), seed=0)
-    load_weights(paths.model, network)
     packed = open_packed(SEVERAL.packed, SEVERAL.packed_index)
-    row_of = {path: row for row, path in enumerate(packed.paths)}
-    rows = torch.tensor([row_of[name] for name in names])
-    augment = Augment(image_side=described["image_side"], resize=described["resize"])
-    images = Images(packed, rows, torch.zeros(len(rows)), augment, torch.device("cpu"))
-    batches = ImageBatches(images, images, 64, seed=0, stage="predict")
-    return predict(network, batches.valid(), "fp32", torch.device("cpu"))[0].numpy()
+    rows = packed.rows(names)
+    images = [Decoded(packed.image(row), *packed.image(row).shape[:2]) for row in rows]
+    return open_predictor(paths.model.parent).outputs(images)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from thaw.evaluation import sigmoid, softmax
+from thaw.evaluation import EVEN, sigmoid, softmax
 from thaw.vision.task import Task
 
 CONFIDENCE = "confidence"  # what threshold.json calls the one threshold of recipes of one label
-EVEN = 0.5  # of several labels, where no threshold was chosen
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pyarrow import ArrowInvalid
+from safetensors import SafetensorError
 
 from thaw.answer_pictures import draw_answer
 from thaw.answers import Answer, answer
@@ -22,13 +24,14 @@ from thaw.core.files import read_json
 from thaw.images import EXTENSIONS, BadImageError, find_images, read_images
 from thaw.params.base import parse, some_of
 from thaw.params.ratings_model import RatingsModel
-from thaw.ratings.interpret import read_learned
+from thaw.ratings.interpret import Learned, read_learned
 from thaw.recommend import recommend
 
 if TYPE_CHECKING:
     from thaw.predictor import Predictor
 
 BATCH = 64
+OF_RATINGS = ("model", "users", "items", "titles")  # in model.json
 
 
 def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
@@ -96,8 +99,7 @@ def predict_images(arguments: argparse.Namespace) -> int:
     from thaw.predictor import open_predictor
 
     folder: Path = arguments.model
-    chosen = folder / "threshold.json"
-    thresholds = read_description(chosen) if chosen.exists() else {}
+    thresholds = read_thresholds(folder / "threshold.json")
     broken = 0
     for file, said in answers(open_predictor(folder), list(files), thresholds):
         if isinstance(said, BadImageError):
@@ -117,10 +119,7 @@ def predict_ratings(arguments: argparse.Namespace) -> int:
     items = arguments.rated or project / "data" / folder.resolve().name / "items.parquet"
     if not items.exists():
         raise UserError(f"{items} is missing: it says what users rated. Name it: --rated FILE.")
-    description = read_description(folder / "model.json")
-    model = parse(RatingsModel, description["model"], str(folder / "model.json"))
-    table = pd.read_parquet(items)
-    learned = read_learned(folder / "model.safetensors", table, description, model)
+    learned, table = read_ratings_model(folder, items)
     for user in arguments.inputs:
         known = user in learned.vocabulary["users"]
         print(f"user {user}" if known else f"user {user}, unknown, so an average one")
@@ -128,6 +127,40 @@ def predict_ratings(arguments: argparse.Namespace) -> int:
         for row in best.itertuples():
             print(f"  {row.prediction:.2f}  {row.title}")
     return 0
+
+
+def read_ratings_model(folder: Path, items: Path) -> tuple[Learned, pd.DataFrame]:
+    """Read a model of ratings, and the table of what was rated.
+
+    Raises:
+        UserError: a file is broken, or not what it should be.
+    """
+    file = folder / "model.json"
+    description = read_description(file)
+    if lacking := [name for name in OF_RATINGS if name not in description]:
+        raise UserError(f"{file}.{lacking[0]}: missing. Train again, or copy it anew.")
+    model = parse(RatingsModel, description["model"], f"{file}.model")
+    try:
+        table = pd.read_parquet(items)
+    except ArrowInvalid as error:
+        raise UserError(f"{items} is no table in Parquet: {error}") from error
+    try:
+        return read_learned(folder / "model.safetensors", table, description, model), table
+    except SafetensorError as error:
+        raise UserError(f"{folder / 'model.safetensors'} cannot be read: {error}.") from error
+
+
+def read_thresholds(file: Path) -> dict[str, float]:
+    """Read the chosen probabilities by class; none if none were chosen.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    thresholds = read_description(file) if file.exists() else {}
+    for name, value in thresholds.items():
+        if not isinstance(value, int | float):
+            raise UserError(f"{file}.{name}: {value!r} is not a number. Copy the file anew.")
+    return thresholds
 
 
 def check_model(folder: Path) -> None:

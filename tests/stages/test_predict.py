@@ -198,25 +198,38 @@ def test_a_user_gets_the_best_items_not_yet_rated(project: Project, predict: Pre
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "message"),
+    ("recipe", "file", "content", "message"),
     [
-        ("model.json", "{", r"model\.json is no JSON: "),
-        ("model.json", "[]", r"model\.json holds no object"),
-        ("model.json", "{}", r"model\.json\.task: missing"),
-        ("threshold.json", "x", r"threshold\.json is no JSON"),
-        ("model.safetensors", None, r"model\.safetensors does not exist"),
-        ("model.safetensors", "x", r"model\.safetensors cannot be read"),
+        ("one", "model.json", "{", r"model\.json is no JSON: "),
+        ("one", "model.json", "[]", r"model\.json holds no object"),
+        ("one", "model.json", "{}", r"model\.json\.task: missing"),
+        ("one", "threshold.json", "x", r"threshold\.json is no JSON"),
+        ("one", "threshold.json", '{"a": "b"}', r"threshold\.json\.a: 'b' is not a number"),
+        ("one", "model.safetensors", None, r"model\.safetensors does not exist"),
+        ("one", "model.safetensors", "x", r"model\.safetensors cannot be read"),
+        ("films", "model.json", '{"task": "ratings"}', r"model\.json\.model: missing"),
+        ("films", "model.safetensors", "x", r"model\.safetensors cannot be read"),
     ],
 )
 def test_a_broken_model_is_told(
-    project: Project, predict: Predict, tmp_path: Path, file: str, content: str | None, message: str
+    project: Project,
+    predict: Predict,
+    tmp_path: Path,
+    recipe: str,
+    file: str,
+    content: str | None,
+    message: str,
 ) -> None:
     model = tmp_path / "broken"
-    shutil.copytree(project.folder / "models/one", model)
+    shutil.copytree(project.folder / "models" / recipe, model)
     (model / file).unlink()
     if content is not None:
         (model / file).write_text(content)
-    code, _, errors = predict(model, "data/one/raw/shapes/disc/3.png")
+    asked = {
+        "one": ["data/one/raw/shapes/disc/3.png"],
+        "films": ["1", "--rated", "data/films/items.parquet"],
+    }
+    code, _, errors = predict(model, *asked[recipe])
     assert code == 1
     assert re.search(message, errors), errors
 
@@ -232,6 +245,7 @@ def test_a_broken_model_is_told(
             r"--draw: .*0\.png and .*0\.png would both become shapes/cross/0\.png\.png",
         ),
         (("models/films", "1", "--rated", "nowhere"), r"^nowhere is missing: it says what users"),
+        (("models/films", "1", "--rated", "params.yaml"), r"^params\.yaml is no table in Parquet"),
     ],
 )
 def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], message: str) -> None:

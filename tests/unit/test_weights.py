@@ -83,8 +83,9 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, kind):
         with pytest.raises(UserError, match=r"model\.pth .*more in it than tensors.*safetensors"):
             read_state(path)
     assert not proof.exists()
-    pickle.loads(pickle.dumps(Runs(proof))).close()
-    assert proof.exists()  # so it would have run
+    order, arguments = Runs(proof).__reduce__()  # what reading the pickle would have called
+    order(*arguments).close()
+    assert proof.exists()
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
