@@ -1,50 +1,81 @@
 """DVC's command line, quicker with a long dvc.lock: what a flow's stages are run by.
 
-After each stage DVC reads all of dvc.lock with a parser that keeps comments, of which it has none,
-and writes all of it anew. With a hundred stages that takes longer than most of them. Here the
-text of the stages that stay as they are is kept, and only the one that ran is written, by DVC's
-own means. A file that is not word for word as DVC writes it is left to DVC.
+To reproduce a single stage DVC parses all of dvc.lock twice, once with a parser that keeps comments,
+of which it has none, and writes all of it anew. With a hundred stages that takes longer than most
+of them. Here only the entry of that stage is parsed and written, by DVC's own means; of the others
+the text is kept. A file that is not word for word as DVC writes it is left to DVC.
 """
 
 import io
 import re
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from dvc.cli import main
+from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
-write_all = _yaml._dump
+parse_all, write_all = _yaml.parse_yaml, _yaml._dump
 HEAD = "schema: '2.0'\nstages:\n"
 STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
-# Comments, values that stand for one another, a document's end: stages' texts are not all of it.
-NOT_DVCS = re.compile(r"(^|\s)(#|[&*]\w)|^\.\.\.", re.MULTILINE)
+NAME = re.compile(r"(\w[^\s'\"]*):\n")
+# Comments, values that stand for one another, whatever is not indented: no part of a stage's text.
+NOT_DVCS = re.compile(r"(^|\s)(#|[&*]\w)|^ ?\S", re.MULTILINE)
 
 
 class Lock(dict[str, Any]):
-    """What dvc.lock says, with the text that says it.
+    """What dvc.lock says of one stage, with the text of them all.
+
+    Args:
+        texts: of each stage.
+        parsed: of the one, if it is there.
 
     Attributes:
-        stages: what the file said of each, to tell by identity what DVC has put in another's place.
-        texts: the text of each.
+        stages: the same as under ``stages``, where DVC puts others: to tell by identity which.
     """
 
-    def __init__(self, content: dict[str, Any], texts: dict[str, str]) -> None:
-        super().__init__(content)
-        self.stages: dict[str, Any] = dict(content["stages"])
+    def __init__(self, texts: dict[str, str], parsed: dict[str, Any]) -> None:
         self.texts = texts
+        self.stages: dict[str, Any] = texts | parsed
+        super().__init__(schema="2.0", stages=dict(self.stages))
 
 
-def read_lock(text: str, path: str) -> dict[str, Any]:
-    """Read dvc.lock; stands in for DVC's `parse_yaml_for_update`."""
+def stage_texts(text: str) -> dict[str, str] | None:
+    """Split dvc.lock into the text of each stage; None if it is not as DVC writes it."""
     head, *blocks = STAGE.split(text)
-    if head == HEAD and blocks and text.endswith("\n") and not NOT_DVCS.search(text):
-        content = _yaml.parse_yaml(text, path)
-        texts = {block.partition(":\n")[0]: f"  {block}" for block in blocks}
-        if list(content) == ["schema", "stages"] and list(texts) == list(content["stages"]):
-            return Lock(content, texts)
-    kept: dict[str, Any] = _yaml.parse_yaml(text, path, typ="rt")
-    return kept
+    names = [found[1] for found in map(NAME.match, blocks) if found]
+    foreign = NOT_DVCS.search(text, len(HEAD)) or not text.endswith("\n")
+    if head != HEAD or foreign or not blocks or len(set(names)) < len(blocks):
+        return None
+    return {name: f"  {block}" for name, block in zip(names, blocks, strict=True)}
+
+
+def read_stage(texts: dict[str, str], address: str, path: str) -> dict[str, Any]:
+    """Parse one stage: its entry by its address, or nothing."""
+    if address not in texts:
+        return {}
+    stages: dict[str, Any] = parse_all(HEAD + texts[address], path)["stages"]
+    return stages
+
+
+def quicken(address: str) -> None:
+    """Let DVC read and write, of dvc.lock, what one stage needs."""
+
+    def read(text: str, path: str, typ: str = "safe") -> Any:
+        texts = stage_texts(text) if Path(path).name == "dvc.lock" and typ == "safe" else None
+        if texts is None:
+            return parse_all(text, path, typ=typ)
+        return {"schema": "2.0", "stages": read_stage(texts, address, path)}
+
+    def read_for_update(text: str, path: str) -> Any:
+        texts = stage_texts(text)
+        if texts is None:
+            return parse_all(text, path, typ="rt")
+        return Lock(texts, read_stage(texts, address, path))
+
+    strictyaml.parse_yaml = read
+    _yaml.parse_yaml_for_update, _yaml._dump = read_for_update, write_lock
 
 
 def write_lock(lock: dict[str, Any], stream: TextIO) -> None:
@@ -67,5 +98,5 @@ def stage_text(name: str, stage: Any) -> str:
 
 
 if __name__ == "__main__":
-    _yaml.parse_yaml_for_update, _yaml._dump = read_lock, write_lock
+    quicken(sys.argv[-1])
     sys.exit(main(sys.argv[1:]))

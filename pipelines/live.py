@@ -139,6 +139,10 @@ class LiveRun:
         """Whether it was begun, and nobody has said how it ended."""
         return self.begun and self.folder.read().status == "RUNNING"
 
+    def send(self) -> None:
+        """Send the run as it stands, once it has been recorded."""
+        self._sender.send(self.folder)
+
     def _is_recorded(self) -> bool:
         noted = self._root / Paths(self.recipe).run
         return noted.exists() and read_json(noted)["key"] == self.folder.path.name
@@ -177,7 +181,7 @@ class LiveRun:
         run.status = status
         run.tags |= tags
         self.folder.write(run)
-        self._sender.send(self.folder)
+        self.send()
 
     def _take(self) -> bool:
         """Say whether this flow is the one that speaks for the run."""

@@ -1,8 +1,8 @@
 """Record runs in MLflow: `python -m pipelines.record pets_sample`, or all that it lacks.
 
 With a recipe it is the pipeline's last stage: it copies the results to ``.thaw/runs/<key>/`` and
-sends them. Without one it sends every recorded run that the store lacks, after the store was down
-or was deleted.
+sends them; a flow, in which MLflow is imported already, sends them itself. Without one it sends
+every recorded run that the store lacks, after the store was down or was deleted.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pipelines.graph import RECORD, Graph, Pipeline, with_ancestors
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, mark_killed, result_files, run_folders
-from pipelines.store import FAILED_STAGE
+from pipelines.store import FAILED_STAGE, Store, StoreError
 from stages.common.paths import Paths
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
@@ -132,8 +132,6 @@ def send_lacking(root: Path) -> tuple[int, int]:
     Raises:
         StoreError: the store does not answer.
     """
-    from pipelines.store import Store
-
     mark_killed(root)
     folders = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
     store = Store(tracking_uri(root), root)
@@ -144,26 +142,23 @@ def send_lacking(root: Path) -> tuple[int, int]:
 
 
 def record_recipe(root: Path, recipe: str) -> None:
-    """Record one recipe and send it; a store that fails is told of, and is no failure."""
-    from pipelines.store import Store, StoreError
-
+    """Record one recipe and, outside of a flow, send it; a store that fails is no failure."""
     if recipe not in read_recipes():
         raise UserError(f"params.yaml: recipes.{recipe} does not exist.")
     pipeline = Pipeline(root)
     folder = record(pipeline, recipe)
     pipeline.close()
     write_json(Paths(recipe).run, {"key": folder.path.name})
-    uri = tracking_uri(root)
+    if os.environ.get(FLOW_RUN):
+        return
     try:
-        Store(uri, root).send(folder)
+        Store(tracking_uri(root), root).send(folder)
     except StoreError as error:
         print(f"{error}. The run is kept; `python -m pipelines.record` sends it.")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Record; return the exit code: 1 if something must be mended, or nothing could be sent."""
-    from pipelines.store import StoreError
-
     parser = argparse.ArgumentParser(prog="python -m pipelines.record", description=__doc__)
     parser.add_argument("recipe", nargs="?", help="a finished recipe; none: send what is lacking")
     recipe = parser.parse_args(arguments).recipe

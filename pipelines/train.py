@@ -107,7 +107,7 @@ class Session:
                 raise StoppedError(stage.address)
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
             progress = Progress(self.root, stage, self.runs.get(stage.recipe), self.unseen)
-            return run_stage(
+            done = run_stage(
                 self.root,
                 stage.address,
                 is_forced=lambda: stage.address in self.forced or self.is_unrecorded(stage),
@@ -118,6 +118,9 @@ class Session:
                 on_line=get_run_logger().info,
                 on_look=progress.look,
             )
+        if stage.name == RECORD and done != "Unchanged":
+            self.runs[stage.recipe].send()
+        return done
 
     def is_unrecorded(self, stage: Stage) -> bool:
         """Say whether `stage` is to record a run that made the results of another run again."""
@@ -232,7 +235,6 @@ def stage_task(session: Session, stage: Stage) -> Task[[], State]:
     @task(
         name=stage.name,
         task_run_name=stage.address,
-        tags=[stage.recipe],
         retries=int(stage.meta.get("retries", 0)),
         retry_delay_seconds=RETRY_DELAYS,
         retry_condition_fn=may_help,

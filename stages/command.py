@@ -4,6 +4,7 @@
 """
 
 import argparse
+import dataclasses
 import importlib
 import os
 import sys
@@ -68,7 +69,8 @@ def run(stage: str, recipe: str) -> None:
             f"{PARAMS_FILE}: what this stage reads of recipes.{recipe} was edited while it ran, so "
             "its results do not count. Run it again."
         )
-    write_timing(stage, recipe, time.perf_counter() - started, rates)
+    sections = [field.name for field in dataclasses.fields(params)]
+    write_timing(stage, recipe, sections, time.perf_counter() - started, rates)
 
 
 if __name__ == "__main__":

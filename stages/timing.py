@@ -5,9 +5,8 @@ as long as both are still the same.
 """
 
 import hashlib
-import importlib
 import json
-from dataclasses import fields
+from collections.abc import Iterable
 from pathlib import Path
 
 from stages.common.paths import Paths
@@ -17,18 +16,22 @@ from thaw.core.files import file_sha256, read_json, write_json
 NAME = "timing.json"
 
 
-def write_timing(stage: str, recipe: str, seconds: float, rates: dict[str, float]) -> None:
+def write_timing(
+    stage: str, recipe: str, sections: Iterable[str], seconds: float, rates: dict[str, float]
+) -> None:
     """Note a stage's duration.
 
     Args:
         stage: the stage's name.
         recipe: the recipe's name.
+        sections: of the recipe, that the stage reads.
         seconds: wall time.
         rates: such as images_per_second.
     """
     path = Paths(recipe).result(stage, NAME)
-    key = timing_key(stage, recipe)
-    write_json(path, {"key": key, "seconds": round(seconds, 3)} | rates)
+    read = sorted(sections)
+    key = timing_key(stage, recipe, read)
+    write_json(path, {"key": key, "sections": read, "seconds": round(seconds, 3)} | rates)
 
 
 def stage_seconds(recipe: str, root: Path = Path()) -> float:
@@ -43,13 +46,13 @@ def stage_seconds(recipe: str, root: Path = Path()) -> float:
 def timing_is_current(stage: str, recipe: str, root: Path = Path()) -> bool:
     """Say whether a stage's timing belongs to its present parameters and results."""
     timing = read_json(root / Paths(recipe).result(stage, NAME))
-    return bool(timing["key"] == timing_key(stage, recipe, root))
+    return bool(timing["key"] == timing_key(stage, recipe, timing.get("sections", []), root))
 
 
-def timing_key(stage: str, recipe: str, root: Path = Path()) -> str:
-    """Hash the sections that the stage reads and its other results."""
-    sections = {field.name for field in fields(importlib.import_module(f"stages.{stage}").Params)}
-    values = {k: v for k, v in read_recipes(root / PARAMS_FILE)[recipe].items() if k in sections}
+def timing_key(stage: str, recipe: str, sections: Iterable[str], root: Path = Path()) -> str:
+    """Hash some sections of a recipe and a stage's other results."""
+    wanted = set(sections)
+    values = {k: v for k, v in read_recipes(root / PARAMS_FILE)[recipe].items() if k in wanted}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for file in sorted((root / "results" / recipe / stage).glob("*")):
         if file.name != NAME and file.is_file():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
 from pipelines import dvc_command
@@ -46,6 +47,46 @@ def change(lock: Path, changes: dict[str, Any]) -> bytes:
     return after
 
 
+def quicken(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Make DVC quicker for the length of a test."""
+    replaced = ((strictyaml, "parse_yaml"), (_yaml, "parse_yaml_for_update"), (_yaml, "_dump"))
+    for module, name in replaced:
+        monkeypatch.setattr(module, name, getattr(module, name))  # puts it back
+    dvc_command.quicken(address)
+
+
+@pytest.mark.parametrize("address", NAMES)
+def test_a_stage_is_read_as_dvc_reads_it(
+    lock: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = strictyaml.load(str(lock))
+    quicken(monkeypatch, address)
+    content, _ = strictyaml.load(str(lock))
+    assert content == {"schema": "2.0", "stages": {address: whole["stages"][address]}}
+
+
+def test_a_stage_that_has_not_run_has_no_entry(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken(monkeypatch, "new")
+    assert strictyaml.load(str(lock))[0]["stages"] == {}
+
+
+def test_other_files_are_read_whole(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken(monkeypatch, NAMES[0])
+    other = lock.rename(lock.with_name("dvc.yaml"))
+    assert list(strictyaml.load(str(other))[0]["stages"]) == list(NAMES)
+
+
+def test_a_conflict_in_another_stage_is_no_part_of_it(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = lock.read_text()
+    place = text.index("  record:")
+    lock.write_text(f"{text[:place]}<<<<<<< HEAD\n{text[place:]}")
+    quicken(monkeypatch, NAMES[0])
+    with pytest.raises(strictyaml.YAMLSyntaxError):
+        strictyaml.load(str(lock))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"new": stage(7)}, {NAMES[0]: stage(8)}, {NAMES[-1]: stage(9), "last": stage(0)}],
@@ -55,15 +96,15 @@ def test_the_same_bytes_are_written(
     lock: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_dvc = change(lock, changes)
-    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
-    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    quicken(monkeypatch, "new")
     with _yaml.modify_yaml(lock) as data:
         assert isinstance(data, dvc_command.Lock)
     assert change(lock, changes) == by_dvc
 
 
 def test_the_file_is_written_at_once(lock: Path) -> None:
-    content = dvc_command.read_lock(lock.read_text(), str(lock))
+    texts = dvc_command.stage_texts(lock.read_text())
+    content = dvc_command.Lock(texts or {}, {})
     content["stages"]["new"] = stage(7)
     written: list[str] = []
     dvc_command.write_lock(content, SimpleNamespace(write=written.append))
@@ -80,8 +121,7 @@ def test_a_stage_may_go(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return after
 
     by_dvc = without_one()
-    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
-    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    quicken(monkeypatch, "new")
     assert without_one() == by_dvc
 
 
@@ -91,8 +131,7 @@ def test_the_digits_of_other_stages_stay(lock: Path, monkeypatch: pytest.MonkeyP
     change(lock, {})
     with _yaml.modify_yaml(lock) as data:
         data["stages"][NAMES[0]] = {"cmd": "x", "params": {"params.yaml": {"lr": rate}}}
-    monkeypatch.setattr(_yaml, "parse_yaml_for_update", dvc_command.read_lock)
-    monkeypatch.setattr(_yaml, "_dump", dvc_command.write_lock)
+    quicken(monkeypatch, "new")
     after = change(lock, {"new": stage(7)})
     stages = _yaml.parse_yaml(after.decode(), "dvc.lock")["stages"]
     assert stages[NAMES[0]]["params"]["params.yaml"]["lr"] == rate
@@ -127,7 +166,5 @@ def test_the_digits_of_other_stages_stay(lock: Path, monkeypatch: pytest.MonkeyP
         "nothing",
     ],
 )
-def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(tmp_path: Path, text: str) -> None:
-    lock = tmp_path / "dvc.lock"
-    lock.write_text(text)
-    assert not isinstance(dvc_command.read_lock(text, str(lock)), dvc_command.Lock)
+def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(text: str) -> None:
+    assert dvc_command.stage_texts(text) is None
