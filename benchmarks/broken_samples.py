@@ -3,10 +3,11 @@
     dvc repro fit_unfrozen@source_sample
     python -m benchmarks.broken_samples --seeds 0 1 2
 
-Runs the sample recipes as they are in params.yaml, and with nothing else changed: with a part of the
-training images under another one's label; with training images turned by a quarter while validation
-sees them upright, as an augmentation does that swaps x and y; with colours that only training has
-inverted; and with a head that never learned. Prints error rates, and their means over the seeds.
+Runs the sample recipes as they are in params.yaml, and with nothing else changed: with a part of
+the training images under one another's labels; with training images turned by a quarter while
+validation sees them upright, as an augmentation does that swaps x and y; with colours that only
+training has inverted; and with a head that never learned. Prints error rates, and their means over
+the seeds.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Time what DVC does around a stage, as it comes and as the flow has it.
 
 `python -m benchmarks.dvc_overhead` uses this project's own dvc.yaml, params.yaml and dvc.lock, and
-changes none of them: it reads a copy of dvc.lock and writes one stage's entry into it, and looks for
-stages that changed. Prints CPU seconds (least of the rounds, the two ways in turn) and their ratio.
+changes none of them: it reads a copy of dvc.lock and writes one stage's entry into it, and looks
+for stages that changed. Prints CPU seconds (least of the rounds, the two ways in turn) and their
+ratio.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """DVC's command line, quicker with a long dvc.lock: what a flow's stages are run by.
 
-To reproduce a single stage DVC parses all of dvc.lock twice, once with a parser that keeps comments,
-of which it has none, and writes all of it anew. With a hundred stages that takes longer than most
-of them. Here only the entry of that stage is parsed and written, by DVC's own means; of the others
-the text is kept. A file that is not word for word as DVC writes it is left to DVC.
+To reproduce a single stage DVC parses all of dvc.lock twice, once with a parser that keeps
+comments, of which it has none, and writes all of it anew. With a hundred stages that takes longer
+than most of them. Here only the entry of that stage is parsed and written, by DVC's own means; of
+the others the text is kept. A file that is not word for word as DVC writes it is left to DVC.
 """
 
 import io
