@@ -3,8 +3,8 @@
     dvc repro fit_unfrozen@source_sample
     python -m benchmarks.broken_samples --seeds 0 1 2
 
-Runs the sample recipes as they are in params.yaml, and with nothing else changed: with a part of
-the training images under one another's labels; with training images turned by a quarter while
+Runs the sample recipes as they are in params.yaml, and with nothing else changed: with training
+images under one another's labels; with training images turned by a quarter while
 validation sees them upright, as an augmentation does that swaps x and y; with colours that only
 training has inverted; and with a head that never learned. Prints error rates, and their means over
 the seeds.
@@ -52,10 +52,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
-    parser.add_argument("--wrong", type=float, default=0.5, help="share of labels that are wrong")
+    parser.add_argument("--wrong", type=float, default=1.0, help="share of labels that are swapped")
+    parser.add_argument("--broken", nargs="+", choices=BREAKAGES, default=BREAKAGES)
     chosen = parser.parse_args()
     for recipe in chosen.recipes:
-        rows = [errors(ROOT, recipe, seed, wrong=chosen.wrong) for seed in chosen.seeds]
+        rows = [errors(ROOT, recipe, seed, chosen.broken, chosen.wrong) for seed in chosen.seeds]
         for seed, row in zip(chosen.seeds, rows, strict=True):
             print(recipe, seed, {name: round(value, 3) for name, value in row.items()})
         means = {name: round(mean(row[name] for row in rows), 3) for name in rows[0]}
@@ -67,7 +68,7 @@ def errors(
     recipe: str,
     seed: int,
     breakages: Sequence[str] = BREAKAGES,
-    wrong: float = 0.5,
+    wrong: float = 1.0,
 ) -> dict[str, float]:
     """Return the error rates of one recipe, as it is and with each breakage.
 
@@ -76,7 +77,7 @@ def errors(
         recipe: one of `RECIPES`.
         seed: for everything.
         breakages: some of `BREAKAGES`.
-        wrong: the share of training images that get another one's label.
+        wrong: the share of training images that swap their labels.
     """
     recipes = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["recipes"]
     values = recipes[recipe] | {"seed": seed}

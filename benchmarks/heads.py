@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("recipe", choices=["pets", "dogscats", "bears", "pascal"])
     parser.add_argument("--archives", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--set", action="append", default=[], metavar="[SECTION.]KEY=VALUE")
     parser.add_argument(
         "--heads", nargs="+", type=head_setting, default=SETTINGS,
         metavar="HIDDEN:EPOCHS:VIEWS:RATE",

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="one fold alone")
     parser.add_argument("--fixed", action="store_true", help="the recipe's fixed split instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--set", action="append", default=[], metavar="[SECTION.]KEY=VALUE")
     parser.add_argument("--no-baseline", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -126,9 +126,10 @@ def recipe_of(chosen: argparse.Namespace, seed: int, fold: int | None) -> dict[s
             "rule": "folds", "of": "stratified", "folds": chosen.folds, "fold": fold,
         }  # fmt: skip
     for change in chosen.set:
-        path, value = change.split("=", 1)
-        section, key = path.split(".")
-        recipe[section][key] = YAML(typ="safe", pure=True).load(value)
+        path, text = change.split("=", 1)
+        section, _, key = path.partition(".")
+        value = YAML(typ="safe", pure=True).load(text)
+        recipe[section] = recipe[section] | {key: value} if key else value
     return recipe
 
 

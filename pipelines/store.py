@@ -194,4 +194,6 @@ def _open(uri: str, project: Path) -> "tuple[MlflowClient, Experiment]":
             files = (project / "mlruns").as_uri() if uri.startswith("sqlite:") else None
             made = client.create_experiment(EXPERIMENT, artifact_location=files)
             found = client.get_experiment(made)
+        elif found.lifecycle_stage != "active":  # deleted in MLflow's UI, which keeps the name
+            client.restore_experiment(found.experiment_id)
         return client, found

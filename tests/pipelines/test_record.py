@@ -151,6 +151,16 @@ def test_senders_side_by_side_make_one_store_and_one_run(
     assert Store(uri, tmp_path).has(recorded)
 
 
+def test_a_deleted_experiment_comes_back(recorded: RunFolder, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/store.db"
+    Store(uri, tmp_path).send(recorded)
+    client = MlflowClient(uri)
+    client.delete_experiment(client.get_experiment_by_name("thaw").experiment_id)
+    Store(uri, tmp_path).send(recorded)
+    assert client.get_experiment_by_name("thaw").lifecycle_stage == "active"
+    assert curves(uri) == [[0, 1, 2]]
+
+
 def test_a_gap_is_filled_and_nothing_is_sent_twice(
     recorded: RunFolder, tmp_path: Path, empty_store: Path
 ) -> None:

@@ -8,6 +8,8 @@ from flows import FLOW
 from project import Project
 from ruamel.yaml import YAML
 
+from benchmarks.broken_samples import BREAKAGES, errors
+
 pytestmark = pytest.mark.slow
 
 # The largest error, or the smallest precision: what docs/results.md reports, give or take three
@@ -29,12 +31,18 @@ MARGINS = {"pets_sample": 0.12, "dogscats_sample": 0.03, "bears_sample": 0.01}
 
 
 @pytest.fixture(scope="module")
-def metrics(
+def project(
     new_project: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, float]]:
-    """Final metrics of the samples, and as `R random` of those that began from random weights."""
+) -> Project:
+    """A project in which all samples were run."""
     project = new_project()
     project.run(*FLOW, PREFECT_HOME=str(tmp_path_factory.mktemp("prefect")), PREFECT_API_URL="")
+    return project
+
+
+@pytest.fixture(scope="module")
+def metrics(project: Project) -> dict[str, dict[str, float]]:
+    """Final metrics of the samples, and as `R random` of those that began from random weights."""
     found = {recipe: final_metrics(project, recipe) for recipe in WORST}
     yaml = YAML()
     params = yaml.load(project.folder / "params.yaml")
@@ -64,3 +72,12 @@ def test_a_sample_is_clearly_better_than_chance(
 def test_random_weights_are_worse(metrics: dict[str, dict[str, float]], recipe: str) -> None:
     error = {name: metrics[name]["valid/error_rate"] for name in (recipe, f"{recipe} random")}
     assert error[f"{recipe} random"] - error[recipe] >= MARGINS[recipe]
+
+
+def test_a_mistake_shows(project: Project) -> None:
+    """Swapped labels, a broken augmentation, an unlearned head: none stays within the bound."""
+    name, seed = "pets_sample", 42
+    found = errors(project.folder, name, seed)
+    assert set(found) == {"as it is", *BREAKAGES}
+    within = {broken for broken, error in found.items() if error <= WORST[name][1]}
+    assert within == {"as it is"}, found
