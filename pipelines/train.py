@@ -41,9 +41,9 @@ from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.runs import RunFolder, mark_killed, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
-from pipelines.stage_process import LOGS, StageFailedError, StoppedError, run_stage  # noqa: E402
+from pipelines.stage_process import StageFailedError, StoppedError, run_stage  # noqa: E402
 from pipelines.store import FAILED_STAGE  # noqa: E402
-from pipelines.warm_worker import attached_worker  # noqa: E402
+from pipelines.warm_worker import LOG, attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
 from stages.recipe import read_recipes  # noqa: E402
@@ -317,7 +317,7 @@ def warm_worker(root: Path, stages: int) -> Iterator[Path | None]:
     if stages < WORTH_A_WORKER:
         yield None
         return
-    log = root / LOGS / "warm_worker.log"
+    log = root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     with attached_worker(log) as address:
         yield address

@@ -7,7 +7,8 @@ a fork reads the project's modules from the folder that it was asked from, as th
     worker ── keeper ── the module, in a process group of its own
                  └ ends the group when the one who asked is gone (guard.py does it for others)
 
-A flow starts a worker for itself. One that is started by hand serves `dvc repro` in its folder.
+A flow starts a worker for itself. `python -m pipelines.warm_worker dvc repro` runs DVC with one; a
+worker that is started without a command serves every `dvc repro` in its folder until it is ended.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from filelock import FileLock
 
 from pipelines import guard
 from stages.warm import (
+    ADDRESS,
     CODE,
     DEFAULT_ADDRESS,
     REFUSED,
@@ -46,6 +48,7 @@ from stages.warm import (
 from thaw.core.errors import UserError
 
 BACKLOG = 128
+LOG = Path(".thaw", "logs", "warm_worker.log")
 OURS = ("pipelines", "stages", "thaw")
 # All that stages and `dvc repro` import from elsewhere; a test compares.
 PACKAGES = (
@@ -60,14 +63,23 @@ PACKAGES = (
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Serve until interrupted or, if attached, until nobody holds standard input's other end."""
+    """Serve a command until it ends; without one until interrupted.
+
+    An attached worker serves until nobody holds the other end of its standard input.
+    """
     parser = argparse.ArgumentParser(prog="python -m pipelines.warm_worker", description=__doc__)
     parser.add_argument(
         "--attached", type=int, metavar="N",
         help="a listening socket's file descriptor: serve it until standard input closes",
     )  # fmt: skip
-    attached = parser.parse_args(arguments).attached
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, help="to run with a worker, which ends with it"
+    )
+    chosen = parser.parse_args(arguments)
+    attached = chosen.attached
     set_environment()
+    if chosen.command:
+        sys.exit(run_with_worker(chosen.command))
     try:  # before the imports: who comes meanwhile waits
         listener = listen(DEFAULT_ADDRESS) if attached is None else socket.socket(fileno=attached)
     except UserError as error:
@@ -81,6 +93,25 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     else:
         serve(listener, before, [listener, sys.stdin])
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
+
+
+def run_with_worker(command: Sequence[str]) -> int:
+    """Run a command whose stages are forked off a worker of its own; return its exit code."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with attached_worker(LOG) as address:
+        try:
+            process = subprocess.Popen(command, env=os.environ | {ADDRESS: str(address)})
+        except OSError as error:
+            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+            return 127
+        with process:
+            while True:
+                try:
+                    code = process.wait()
+                    break
+                except KeyboardInterrupt:  # it got the signal as well, and ends as it likes
+                    continue
+    return code if code >= 0 else 128 - code
 
 
 @contextmanager

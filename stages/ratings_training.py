@@ -74,14 +74,15 @@ def open_ratings(params: RatingsParams, paths: Paths, stage: str) -> RatingsTrai
     check_reach(params.model, table["rating"])
     vocabulary = read_json(paths.vocab)
     users, items = len(vocabulary["users"]), len(vocabulary["items"])
+    network = build_ratings_network(users, items, params.model, params.seed).to(device)
     return RatingsTraining(
         params=params,
         paths=paths,
         stage=stage,
         device=device,
-        precision=choose_precision(params.precision, device),
+        precision=choose_precision(params.precision, device, network),
         table=table,
-        network=build_ratings_network(users, items, params.model, params.seed).to(device),
+        network=network,
     )
 
 

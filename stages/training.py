@@ -127,7 +127,6 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     """
     set_up_torch(params.threads)
     device = training_device()
-    precision = choose_precision(params.precision, device)
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
     task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
@@ -151,6 +150,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     }
     outputs = len(vocab) or items["train"].targets.shape[1]
     network = build_network(params.model, outputs, params.seed).to(device)
+    precision = choose_precision(params.precision, device, network)
     if precision == "bf16" and device.type == "cpu":
         keep_depthwise_fp32(network)
     return Training(

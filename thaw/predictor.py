@@ -69,8 +69,8 @@ def open_predictor(folder: Path) -> Predictor:
     about = read_model_file(folder / "model.json")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     same = about.device == device.type
-    precision = about.precision if same else choose_precision("auto", device)
     network = build_network(about.model, about.outputs, seed=0)
+    precision = about.precision if same else choose_precision("auto", device, network)
     load_weights(folder / "model.safetensors", network)
     network.to(device).eval()
     if precision == "fp32":  # only there is the difference no more than rounding

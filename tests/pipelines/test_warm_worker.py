@@ -200,3 +200,22 @@ def test_one_worker_is_enough(project: Project, worker: psutil.Process) -> None:
     done = project.run(*WORKER, ok=False)
     assert done.returncode == 1
     assert done.stderr == ".thaw/worker: a warm worker is at it already. One is enough.\n"
+
+
+def test_a_command_has_a_worker_of_its_own(project: Project, cold: Project) -> None:
+    """Not the one that was started by hand; and none is left when it has ended."""
+    shown = (
+        "import os, subprocess, sys; print(os.environ['THAW_WORKER']); sys.stdout.flush();"
+        "subprocess.run([sys.executable, '-m', 'stages', 'check']); sys.exit(3)"
+    )
+    done = project.run(*WORKER, sys.executable, "-c", shown, ok=False)
+    address, *lines = done.stdout.splitlines()
+    assert done.returncode == 3
+    assert "\n".join(lines) == cold.run("python", "-m", "stages", "check").stdout.strip()
+    assert not Path(address).exists()
+    assert not [p for p in psutil.Process().children(recursive=True) if "--attached" in p.cmdline()]
+
+
+def test_a_command_that_does_not_exist_is_named(project: Project) -> None:
+    done = project.run(*WORKER, "no-such-command", ok=False)
+    assert (done.returncode, done.stderr) == (127, "no-such-command: No such file or directory\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from thaw.training.batches import resident_pixels
 from thaw.training.fit import fit
@@ -34,7 +35,7 @@ def test_a_fit_on_the_gpu_learns(
     tiny_network, image_batches, make_setting, tmp_path: Path, precision: str
 ) -> None:
     cuda = torch.device("cuda")
-    assert choose_precision("auto", cuda) == "fp16"
+    assert choose_precision("auto", cuda, nn.Linear(1, 1)) == "fp16"
     network, batches = tiny_network().to(cuda), image_batches()
     batches = replace(
         batches,

@@ -7,6 +7,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from thaw.training import precision as precision_module
 from thaw.training.fit import fit, train_one_epoch
 from thaw.training.optimizer import build_adamw
 from thaw.training.precision import (
@@ -25,9 +26,23 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def test_auto_is_fp16_on_a_gpu_and_what_the_hardware_computes_in_on_a_cpu():
-    assert choose_precision("auto", CUDA) == "fp16"
-    assert choose_precision("auto", CPU) == ("bf16" if cpu_computes_bf16() else "fp32")
+DENSE = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=2))
+DEPTHWISE = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=8))
+NO_CONVOLUTION = nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize("model", [DENSE, DEPTHWISE, NO_CONVOLUTION])
+def test_auto_is_fp16_on_a_gpu(model):
+    assert choose_precision("auto", CUDA, model) == "fp16"
+
+
+@pytest.mark.parametrize("hardware", [True, False])
+@pytest.mark.parametrize(
+    ("model", "pays"), [(DENSE, True), (DEPTHWISE, False), (NO_CONVOLUTION, False)]
+)
+def test_auto_is_bf16_on_a_cpu_where_it_pays(model, pays, hardware, monkeypatch):
+    monkeypatch.setattr(precision_module, "cpu_computes_bf16", lambda: hardware)
+    assert choose_precision("auto", CPU, model) == ("bf16" if pays and hardware else "fp32")
 
 
 def test_bf16_on_a_cpu_is_a_matter_of_its_flags():
@@ -44,7 +59,7 @@ def test_bf16_on_a_cpu_is_a_matter_of_its_flags():
 @pytest.mark.parametrize("device", [CPU, CUDA])
 @pytest.mark.parametrize("wanted", ["fp32", "bf16", "fp16"])
 def test_a_named_precision_is_taken_at_its_word(wanted, device):
-    assert choose_precision(wanted, device) == wanted
+    assert choose_precision(wanted, device, DENSE) == wanted
 
 
 @pytest.mark.parametrize(

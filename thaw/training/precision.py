@@ -10,13 +10,25 @@ from thaw.params.training.model import Precision
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def choose_precision(wanted: Precision, device: torch.device) -> Precision:
-    """Resolve `auto`: fp16 on a GPU; on a CPU bf16 where the hardware computes in it, else fp32."""
+def choose_precision(wanted: Precision, device: torch.device, model: nn.Module) -> Precision:
+    """Resolve `auto`: fp16 on a GPU; on a CPU bf16 where it pays, else fp32.
+
+    It pays where the hardware computes in it and all convolutions are dense. In a network with
+    depthwise ones rounding adds up to a third of the spread of mobilenet_v2's features, and costs
+    accuracy (docs/decisions/0015-bf16-where-it-pays.md).
+    """
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "fp16"
-    return "bf16" if cpu_computes_bf16() else "fp32"
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    pays = convolutions and not any(map(is_depthwise, convolutions))
+    return "bf16" if pays and cpu_computes_bf16() else "fp32"
+
+
+def is_depthwise(convolution: nn.Conv2d) -> bool:
+    """Say whether a convolution keeps each of its maps to itself."""
+    return convolution.groups == convolution.in_channels > 1
 
 
 def cpu_computes_bf16() -> bool:
@@ -56,5 +68,5 @@ class DepthwiseConv2d(nn.Conv2d):
 def keep_depthwise_fp32(model: nn.Module) -> None:
     """Turn a model's depthwise convolutions into ones that train in fp32 (weights untouched)."""
     for module in model.modules():
-        if type(module) is nn.Conv2d and module.groups == module.in_channels > 1:
+        if type(module) is nn.Conv2d and is_depthwise(module):
             module.__class__ = DepthwiseConv2d
