@@ -199,7 +199,7 @@ def _plain(
         address=stage.name,
         command=stage.cmd,
         needs=frozenset(other.name for other in graph.successors(stage)),
-        params={key: _value(recipes, key) for key in sorted(params)},
+        params={key: look_up(recipes, key) for key in sorted(params)},
         ran_with=next((dep.hash_info.value for dep in of_params if dep.hash_info), None),
         leaves=tuple(leaves),
         outs={
@@ -239,7 +239,8 @@ def _leaves(stage: "PipelineStage", made: set[Path], holders: set[Path]) -> list
     )
 
 
-def _value(recipes: Mapping[str, Mapping[str, Any]], key: str) -> Any:
-    """Look up ``recipes.pets.fit_frozen``, or the whole of ``recipes.pets``."""
+def look_up(recipes: Mapping[str, Mapping[str, Any]], key: str) -> Any:
+    """Find ``recipes.pets.fit_frozen``, or the whole of ``recipes.pets``."""
     _, recipe, *section = key.split(".", 2)
-    return recipes[recipe].get(section[0]) if section else recipes[recipe]
+    values = recipes.get(recipe, {})
+    return values.get(section[0]) if section else values

@@ -17,7 +17,8 @@ from pipelines.graph import RECORD, Graph
 from pipelines.places import runs_folder
 from pipelines.record import describe
 from pipelines.run_key import run_key
-from pipelines.runs import ALIVE, Run, RunFolder, Status
+from pipelines.runs import ALIVE, RUN, Run, RunFolder, Status
+from pipelines.store import FAILED_STAGE, Store, StoreError
 from stages.common.paths import Paths
 from thaw.core.files import read_json
 
@@ -58,8 +59,6 @@ class Sender:
     def _work(self) -> None:
         try:
             import mlflow.tracking  # noqa: F401
-
-            from pipelines.store import Store, StoreError
         finally:
             self._imported.set()
 
@@ -72,14 +71,30 @@ class Sender:
                 continue
             try:
                 store = store or Store(self.uri, self._root)
-                for key, folder in list(self._unsent.items()):
-                    store.send(folder)
-                    del self._unsent[key]
-                failed = 0.0
+                troubles = self._send_all(store)
             except StoreError as error:
-                if not failed:
-                    self._on_trouble(str(error))
-                failed, store = time.monotonic(), None
+                troubles = [str(error)]
+            if troubles and not failed:
+                self._on_trouble(troubles[0])
+            failed, store = (time.monotonic(), None) if troubles else (0.0, store)
+
+    def _send_all(self, store: "Store") -> list[str]:
+        """Send what is unsent; return what stood in the way.
+
+        One run that cannot be sent does not stand in the way of the others; a store that fails
+        twice is left alone for now.
+        """
+        troubles: list[str] = []
+        for key, folder in list(self._unsent.items()):
+            try:
+                store.send(folder)
+                del self._unsent[key]
+            except Exception as error:  # whatever a damaged folder leads to
+                name = type(error).__name__
+                troubles.append(str(error) if name == "StoreError" else f"{key}: {name}: {error}")
+            if len(troubles) == 2:
+                break
+        return troubles
 
     def _collect(self, last: bool) -> bool:
         """Wait for the next change, take all that came since; say whether it was the end."""
@@ -139,8 +154,13 @@ class LiveRun:
         """Whether it was begun, and nobody has said how it ended."""
         return self.begun and self.folder.read().status == "RUNNING"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was recorded whole, before or by now: it did not fail."""
+        return (self.folder.path / RUN).exists() and self.folder.read().status == "FINISHED"
+
     def send(self) -> None:
-        """Send the run as it stands, once it has been recorded."""
+        """Send the run as it stands."""
         self._sender.send(self.folder)
 
     def _is_recorded(self) -> bool:
@@ -180,7 +200,7 @@ class LiveRun:
         run = copy.deepcopy(self._described)
         run.status = status
         run.tags |= tags
-        self.folder.write(run)
+        self.folder.write(run, without=() if status == "FAILED" else (FAILED_STAGE,))
         self.send()
 
     def _take(self) -> bool:

@@ -26,8 +26,14 @@ from thaw.core.files import read_json, write_json
 FLOW_RUN = "THAW_FLOW_RUN_ID"
 
 
-def record(pipeline: Pipeline, recipe: str) -> RunFolder:
-    """Copy a finished recipe's results into the folder of its run."""
+def record(pipeline: Pipeline, recipe: str, *, made_now: bool = True) -> RunFolder:
+    """Copy a finished recipe's results into the folder of its run.
+
+    Args:
+        pipeline: of the project.
+        recipe: the recipe.
+        made_now: whether the code of now made them, so that its commit is the run's.
+    """
     root, graph = pipeline.root, pipeline.graph
     check_parameters(graph, recipe)
     key = run_key(root, graph, recipe)
@@ -35,7 +41,8 @@ def record(pipeline: Pipeline, recipe: str) -> RunFolder:
     files = result_files(recipe)
     values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
     run = describe(root, recipe, values, key, os.environ.get(FLOW_RUN))
-    if folder.is_finished_with(files, root):  # returned to: it was made when it was made
+    # Returned to, or found again: it was made when it was made.
+    if not made_now or folder.is_finished_with(files, root):
         run.tags = {}
     folder.copy(files, root)
     run.status = "FINISHED"
@@ -119,7 +126,7 @@ def record_finished(root: Path) -> None:
     pipeline = Pipeline(root)
     for recipe, file in lost.items():
         if run_key(root, pipeline.graph, recipe) == read_json(file)["key"]:
-            record(pipeline, recipe)
+            record(pipeline, recipe, made_now=False)
     pipeline.close()
 
 

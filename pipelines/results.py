@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 from rich.console import Console
@@ -21,14 +22,18 @@ HEADLINES = {
 }
 
 
-def result_rows(root: Path = Path()) -> list[tuple[str, str, str, str]]:
-    """Return recipe, metric, value and seconds of each recipe that has been evaluated.
+def result_rows(
+    root: Path = Path(), recipes: Container[str] | None = None
+) -> list[tuple[str, str, str, str]]:
+    """Return recipe, metric, value and seconds of each recipe, or of some.
 
     Seconds are the sum over the stages whose timing belongs to the present outputs; stages
     restored from DVC's cache took none here.
     """
     rows = []
     for recipe in read_recipes(root / PARAMS_FILE):
+        if recipes is not None and recipe not in recipes:
+            continue
         metrics_file = root / Paths(recipe).result("evaluate", "metrics.json")
         if not metrics_file.exists():
             rows.append((recipe, "", "not run yet: dvc repro", ""))

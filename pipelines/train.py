@@ -32,7 +32,7 @@ from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.graph import RECORD, Graph, Pipeline, Stage, of_recipes  # noqa: E402
+from pipelines.graph import RECORD, Graph, Pipeline, Stage, look_up, of_recipes  # noqa: E402
 from pipelines.live import LiveRun, Sender  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
 from pipelines.published import add_published  # noqa: E402
@@ -46,7 +46,7 @@ from pipelines.store import FAILED_STAGE  # noqa: E402
 from pipelines.warm_worker import LOG, attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
-from stages.recipe import read_recipes  # noqa: E402
+from stages.recipe import read_group, read_recipes  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
@@ -102,6 +102,12 @@ class Session:
             raise StageFailedError(
                 f"{stage.recipe} was not started. In params.yaml:\n{refusal}", passing=False
             )
+        if edited := self.edited(stage):
+            raise StageFailedError(
+                f"{stage.address} was not started: {edited} in params.yaml was edited since "
+                "the flow began. Run the flow again.",
+                passing=False,
+            )
         with self.slots.take(stage, self.stop) as mine:
             if self.stop.is_set():
                 raise StoppedError(stage.address)
@@ -118,9 +124,14 @@ class Session:
                 on_line=get_run_logger().info,
                 on_look=progress.look,
             )
-        if stage.name == RECORD and done != "Unchanged":
+        if stage.name == RECORD:
             self.runs[stage.recipe].send()
         return done
+
+    def edited(self, stage: Stage) -> str:
+        """Name what a stage reads of params.yaml that is not as the flow found it."""
+        recipes = read_recipes(self.root / "params.yaml")
+        return ", ".join(k for k, value in stage.params.items() if look_up(recipes, k) != value)
 
     def is_unrecorded(self, stage: Stage) -> bool:
         """Say whether `stage` is to record a run that made the results of another run again."""
@@ -136,7 +147,7 @@ class Session:
             bad = [a for a in broken(states) if a.endswith(f"@{recipe}")]
             if self.stop.is_set():
                 run.end("KILLED" if run.is_running else None)
-            elif bad:
+            elif bad and not run.is_finished:
                 run.end("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
             elif run.begun and not is_done(states.get(f"{RECORD}@{recipe}")):
                 run.end("FAILED")
@@ -299,6 +310,8 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     try:
         with warm_worker(root, len(stale)) as worker:
             states = run_all(Session(root, graph, stale, forced, slots, sender, flow, worker))
+        for folder in lacking(root, sender.uri):
+            sender.send(folder)
     finally:
         if stale:
             pipeline.sort_lock()
@@ -334,7 +347,7 @@ def lacking(root: Path, uri: str) -> list[RunFolder]:
 def show_results(root: Path, recipes: set[str]) -> None:
     """Keep the table of results as an artifact."""
     columns = ("recipe", "metric", "value", "seconds")
-    rows = [dict(zip(columns, row, strict=True)) for row in result_rows(root) if row[0] in recipes]
+    rows = [dict(zip(columns, row, strict=True)) for row in result_rows(root, recipes)]
     create_table_artifact(rows, key="results", description="Results on held-out items")
 
 
@@ -385,6 +398,20 @@ def place(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
         yield folder
 
 
+def refuse_unknown(params: Path, recipes: Sequence[str]) -> None:
+    """Refuse published recipes that would have to be added to params.yaml.
+
+    Raises:
+        UserError: with their names.
+    """
+    lacking = set(recipes) & set(read_group(params, "published")) - set(read_recipes(params))
+    if lacking:
+        raise UserError(
+            f"{', '.join(sorted(lacking))}: not under `recipes:` of params.yaml, which overrides "
+            "leave as it is. Add it first, or run it once without -S."
+        )
+
+
 @flow(name="train", persist_result=False)
 def train(
     recipes: list[str] | None = None,
@@ -407,6 +434,8 @@ def train(
     try:
         if jobs is not None and jobs < 1:
             raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
+        if overrides:
+            refuse_unknown(root / "params.yaml", recipes or [])
         for line in add_published(root / "params.yaml", recipes or []):
             logger.info("params.yaml: added %s", line)
         with place(root, overrides or []) as folder:

@@ -2,7 +2,9 @@
 
 import importlib
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stages.recipe import (
@@ -15,7 +17,7 @@ from stages.recipe import (
     shared_sections,
 )
 from thaw.core.errors import UserError
-from thaw.params.base import params, plural
+from thaw.params.base import did_you_mean, params, plural
 from thaw.params.training.augment import Augment
 from thaw.params.training.data import Data
 
@@ -24,6 +26,8 @@ STAGES = (
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
     "lr_find", "fit", "evaluate", "interpret",
 )  # fmt: skip
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
 RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
 VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
 
@@ -43,7 +47,7 @@ def check() -> None:
         UserError: all problems of all recipes.
     """
     recipes = read_recipes()
-    problems = check_groups(recipes)
+    problems = check_groups(recipes) + check_names(recipes) + check_sources(recipes)
     for recipe, values in recipes.items():
         problems += check_recipe(recipe, values)
     if problems:
@@ -54,6 +58,56 @@ def check() -> None:
     for names in shared_sections(recipes):
         print(f"{names} are one section: `-S` cannot set it for one alone. Write it out in each.")
     print(f"{plural(len(recipes), 'recipe')} checked: {', '.join(recipes)}")
+
+
+def check_names(recipes: Mapping[str, Any]) -> list[str]:
+    """List names that would not do as folders and in DVC's addresses."""
+    return [
+        f"recipes.{recipe}: a name is made of letters, digits, '_', '.' and '-', and begins with "
+        "none of the last two."
+        for recipe in recipes
+        if not NAME.fullmatch(recipe)
+    ]
+
+
+def check_sources(recipes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List weights that DVC would look for in vain."""
+    problems = []
+    for recipe, values in recipes.items():
+        weights = values.get("weights")
+        if not isinstance(weights, Mapping):
+            continue
+        where = f"recipes.{recipe}.weights"
+        if "after" not in weights:
+            problems.append(f"{where}.after: missing. Add `after: *nothing`, or the source's path.")
+        if recipe in sources_of(recipe, recipes):
+            problems.append(
+                f"{where}.source: the model is made of itself, by way of others or not."
+            )
+        other = source_of(values)
+        if other is not None and other not in recipes and not Path(weights["source"]).exists():
+            problems.append(
+                f"{where}.source: there is no recipe {other!r}; {did_you_mean(other, recipes)}"
+            )
+    return problems
+
+
+def source_of(values: Mapping[str, Any]) -> str | None:
+    """Name the recipe whose model a recipe starts from, if it does."""
+    weights = values.get("weights")
+    source = weights.get("source") if isinstance(weights, Mapping) else None
+    found = RECIPE_MODEL.fullmatch(source) if isinstance(source, str) else None
+    return found[1] if found else None
+
+
+def sources_of(recipe: str, recipes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Name all recipes that a recipe builds on, itself among them if they form a circle."""
+    found: set[str] = set()
+    source = source_of(recipes[recipe])
+    while source is not None and source in recipes and source not in found:
+        found.add(source)
+        source = source_of(recipes[source])
+    return found
 
 
 def check_recipe(recipe: str, values: Mapping[str, Any]) -> list[str]:

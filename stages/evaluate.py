@@ -1,11 +1,9 @@
 """Measure the saved predictions: `python -m stages evaluate RECIPE`."""
 
-import pandas as pd
-
 from stages.common.paths import Paths
 from stages.diagnose import diagnose_fits
 from stages.ratings_evaluate import evaluate_ratings
-from thaw.core.files import read_json, write_csv, write_json
+from thaw.core.files import read_json, read_parquet, write_csv, write_json
 from thaw.evaluation import evaluate
 from thaw.params.base import params
 
@@ -18,7 +16,7 @@ class Params:
 def run(params: Params, paths: Paths) -> None:
     """Write final metrics, those of each class or group, a confusion plot's rows, a diagnosis."""
     vocab = read_json(paths.vocab)
-    predictions = pd.read_parquet(paths.predictions)
+    predictions = read_parquet(paths.predictions)
     if "rating" in predictions:
         evaluate_ratings(predictions, vocab, paths)
         diagnose_fits(predictions, vocab, paths)

@@ -1,9 +1,7 @@
 """Show what a ratings model has learned: `python -m stages interpret RECIPE`."""
 
-import pandas as pd
-
 from stages.common.paths import Paths
-from thaw.core.files import read_json, replacing, write_csv
+from thaw.core.files import read_json, read_parquet, replacing, write_csv
 from thaw.params.base import params, parse
 from thaw.params.ratings_model import RatingsModel
 from thaw.ratings.interpret import (
@@ -23,7 +21,7 @@ class Params:
 
 def run(params: Params, paths: Paths) -> None:
     """Write biases, principal components with a picture, crosstab and nearest items."""
-    table = pd.read_parquet(paths.items)
+    table = read_parquet(paths.items)
     model = parse(RatingsModel, read_json(paths.model_json)["model"], str(paths.model_json))
     learned = read_learned(paths.model, table, read_json(paths.vocab), model)
     biases, parts = by_bias(learned), components(learned)

@@ -3,7 +3,7 @@
 import time
 
 from stages.common.paths import Paths
-from thaw.core.files import write_json
+from thaw.core.files import require, write_json
 from thaw.pack import pack_images
 from thaw.params.base import params
 from thaw.params.training.data import Data
@@ -18,6 +18,7 @@ class Params:
 
 def run(params: Params, paths: Paths) -> dict[str, float]:
     """Write the packed images, their index, the list of bad files, and the numbers."""
+    require(paths.raw)
     started = time.perf_counter()
     bad_csv = paths.result("pack", "bad.csv")
     metrics = pack_images(

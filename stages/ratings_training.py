@@ -15,7 +15,7 @@ from stages.common.tables import write_epochs, write_fit_metrics, write_history
 from stages.common.torch_setup import set_up_torch, training_device
 from stages.ratings_sections import RatingsParams
 from thaw.core.errors import UserError
-from thaw.core.files import read_json, write_json, write_parquet
+from thaw.core.files import read_json, read_parquet, write_json, write_parquet
 from thaw.params.ratings_model import RatingsFit, RatingsModel
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
@@ -70,7 +70,7 @@ def open_ratings(params: RatingsParams, paths: Paths, stage: str) -> RatingsTrai
     """Set threads, choose device and precision, read the ratings, build the model."""
     set_up_torch(params.threads)
     device = training_device()
-    table = pd.read_parquet(paths.items)
+    table = read_parquet(paths.items)
     check_reach(params.model, table["rating"])
     vocabulary = read_json(paths.vocab)
     users, items = len(vocabulary["users"]), len(vocabulary["items"])

@@ -4,7 +4,7 @@ import numpy as np
 
 from stages.common.paths import Paths
 from stages.ratings_split import split_ratings
-from thaw.core.files import write_json, write_parquet
+from thaw.core.files import require, write_json, write_parquet
 from thaw.images import list_images
 from thaw.params.base import Seed, params, some_of
 from thaw.params.ratings import RatingsLabel
@@ -28,6 +28,7 @@ class Params:
 def run(params: Params, paths: Paths) -> None:
     """Write the items table, the vocabulary, and the numbers of both."""
     split, folder = params.split, paths.raw / params.data.folder
+    require(paths.raw)
     if isinstance(split.label, RatingsLabel):
         split_ratings(params.seed, params.data, split, split.label, paths)
         return

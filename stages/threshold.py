@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from stages.common.paths import Paths
-from thaw.core.files import read_json, write_csv, write_json
+from thaw.core.files import read_json, read_parquet, write_csv, write_json
 from thaw.evaluation import sigmoid, softmax
 from thaw.params.base import Seed, params
 from thaw.params.threshold import Threshold
@@ -24,7 +24,7 @@ class Params:
 def run(params: Params, paths: Paths) -> None:
     """Write the curve, the choice, what it is worth, and a picture of it."""
     vocab = read_json(paths.vocab)
-    choice = choose(pd.read_parquet(paths.predictions), vocab, params)
+    choice = choose(read_parquet(paths.predictions), vocab, params)
     names = vocab if len(choice.thresholds) == len(vocab) else ["confidence"]
     values = dict(zip(names, choice.thresholds, strict=True)) if choice.thresholds else {}
     draw_threshold(choice, paths.result("threshold", "curve.png"))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from stages.common.paths import SCRATCH, Paths
+from thaw.core.errors import UserError
 from thaw.params.base import Seed, params
 from thaw.params.download import Download
 from thaw.params.training.model import Model
@@ -67,6 +68,11 @@ def local_file(source: str, arch: str, paths: Paths) -> Path:
             SCRATCH / "weights" / paths.recipe,
             where=f"recipes.{paths.recipe}.weights",
             mirror=os.environ.get("THAW_MIRROR"),
+        )
+    if not path.is_file():
+        raise UserError(
+            f"recipes.{paths.recipe}.weights.source: there is no file {path}. Give a path from the "
+            "project's folder, or an address."
         )
     check_hash_in_name(path)
     return path

@@ -29,7 +29,7 @@ MAX_PIXELS = 2 * 89_478_485
 # What Pillow's readers raise for broken content, apart from OSError.
 BROKEN = (
     SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-    ZeroDivisionError, struct.error, Image.DecompressionBombError,
+    ZeroDivisionError, RuntimeError, struct.error, Image.DecompressionBombError,
 )  # fmt: skip
 # Pillow also warns of large files and odd metadata; here a file is either good or bad.
 warnings.filterwarnings("ignore", module=r"PIL\.")

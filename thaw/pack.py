@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from thaw.core.errors import UserError
-from thaw.core.files import replacing, require_free_space, write_csv, write_parquet
+from thaw.core.files import read_parquet, replacing, require_free_space, write_csv, write_parquet
 from thaw.core.progress import track
 from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_images
 from thaw.params.base import some_of
@@ -97,7 +97,7 @@ def open_packed(packed: Path, packed_index: Path) -> Packed:
     for file in (packed, packed_index):
         if not file.is_file():
             raise UserError(f"{file} is missing. Run the stage pack, or `dvc repro`.")
-    index = pd.read_parquet(packed_index)
+    index = read_parquet(packed_index)
     columns = {name: index[name].to_numpy(np.int64) for name in INDEX_TYPES if name != "path"}
     expected = int((columns["height"] * columns["width"] * 3).sum())
     if packed.stat().st_size != expected:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pyarrow import ArrowInvalid
 from safetensors import SafetensorError
 
 from thaw.answer_pictures import draw_answer
 from thaw.answers import Answer, answer
 from thaw.core.errors import UserError
-from thaw.core.files import read_json
+from thaw.core.files import read_json, read_parquet
 from thaw.images import EXTENSIONS, BadImageError, find_images, read_images
 from thaw.params.base import parse, some_of
 from thaw.params.ratings_model import RatingsModel
@@ -140,10 +139,7 @@ def read_ratings_model(folder: Path, items: Path) -> tuple[Learned, pd.DataFrame
     if lacking := [name for name in OF_RATINGS if name not in description]:
         raise UserError(f"{file}.{lacking[0]}: missing. Train again, or copy it anew.")
     model = parse(RatingsModel, description["model"], f"{file}.model")
-    try:
-        table = pd.read_parquet(items)
-    except ArrowInvalid as error:
-        raise UserError(f"{items} is no table in Parquet: {error}") from error
+    table = read_parquet(items)
     try:
         return read_learned(folder / "model.safetensors", table, description, model), table
     except SafetensorError as error:

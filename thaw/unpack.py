@@ -117,7 +117,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> Un
         if not target.files and not target.links:
             raise UserError(f"{archive}: the archive holds no files. Download it again.")
         if target.replaced:
-            print(f"{archive}: {target.replaced} names occur twice; the later file is kept.")
+            print(f"{archive}: names that occur twice: {target.replaced}; the later file is kept.")
         # A folder cannot be renamed over another: the old one steps aside first.
         if folder.exists() or folder.is_symlink():
             folder.replace(old)

@@ -175,6 +175,26 @@ def test_a_flow_outlives_its_servers(long_project: Project, tmp_path: Path) -> N
         assert curve == list(range(EPOCHS))
 
 
+def test_parameters_that_change_before_a_stage_stop_it(
+    long_project: Project, prefect: dict[str, str]
+) -> None:
+    """Its results would be those of another run than the one that MLflow is told of."""
+    params = long_project.folder / "params.yaml"
+    before = params.read_text()
+    flow = start_flow(long_project, prefect)
+    changed = before.replace("threshold: {}", "threshold: {max_error: 0.5}")
+    assert changed != before
+    params.write_text(changed)
+    output, _ = flow.communicate(timeout=1200)
+    assert flow.returncode == 1
+    assert "recipes.long.threshold in params.yaml was edited since the flow began" in output
+    statuses = {run.info.status for run in stored_runs(long_project)}
+    assert statuses == {"FAILED"}
+    long_project.run(*FLOW, "long", **prefect)
+    ended = [run.info.status for run in stored_runs(long_project)]
+    assert sorted(ended) == ["FAILED", "FINISHED"]
+
+
 def test_parameters_that_change_under_a_stage_fail_it(
     long_project: Project, prefect: dict[str, str]
 ) -> None:

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from project import Project
 from servers import free_port, mlflow_server
 
+from pipelines.live import Sender
 from pipelines.runs import Run, RunFolder
 from pipelines.store import Store, StoreError
 
@@ -149,6 +150,20 @@ def test_senders_side_by_side_make_one_store_and_one_run(
         list(pool.map(send, range(4)))
     assert curves(uri) == [[0, 1, 2]]
     assert Store(uri, tmp_path).has(recorded)
+
+
+def test_a_run_that_cannot_be_sent_holds_up_no_other(recorded: RunFolder, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/store.db"
+    damaged = RunFolder(recorded.path.with_name("4567"))
+    damaged.path.mkdir()  # without a run.json
+    troubles: list[str] = []
+    sender = Sender(uri, tmp_path, troubles.append)
+    sender.send(damaged)
+    sender.send(recorded)
+    assert sender.close(60) == ["4567"]
+    assert curves(uri) == [[0, 1, 2]]
+    assert len(troubles) == 1
+    assert "4567" in troubles[0]
 
 
 def test_a_deleted_experiment_comes_back(recorded: RunFolder, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from benchmarks.broken_samples import BREAKAGES, errors
 
 pytestmark = pytest.mark.slow
 
-# The largest error, or the smallest precision: what docs/results.md reports, give or take three
-# standard errors. Chance has error rates of 0.94 (of 16), 0.92 (of 12), 0.5 and 0.67, precisions of
-# 0.23 and 0.2, 19 pixels, and stars off by 1.01.
+# The largest error, or the smallest precision: what docs/results.md reported first, on one kind of
+# CPU, give or take three standard errors. Chance has error rates of 0.94 (of 16), 0.92 (of 12), 0.5
+# and 0.67, precisions of 0.23 and 0.2, 19 pixels, and stars off by 1.01.
 WORST = {
     "source_sample": ("error_rate", 0.32),
     "pets_sample": ("error_rate", 0.46),

@@ -245,7 +245,10 @@ def test_a_broken_model_is_told(
             r"--draw: .*0\.png and .*0\.png would both become shapes/cross/0\.png\.png",
         ),
         (("models/films", "1", "--rated", "nowhere"), r"^nowhere is missing: it says what users"),
-        (("models/films", "1", "--rated", "params.yaml"), r"^params\.yaml is no table in Parquet"),
+        (
+            ("models/films", "1", "--rated", "params.yaml"),
+            r"^params\.yaml cannot be read as Parquet",
+        ),
     ],
 )
 def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], message: str) -> None:

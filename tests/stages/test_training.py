@@ -51,6 +51,41 @@ def test_a_stage_whose_inputs_are_missing_says_how_to_get_them(
     assert "dvc repro fit_frozen@tiny" in message
 
 
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("split", "data/tiny/raw"),
+        ("pack", "data/tiny/raw"),
+        ("evaluate", "results/tiny/predictions.parquet"),
+    ],
+)
+def test_whatever_is_missing_is_named(
+    new_project: Callable[[], Project], recipe: dict, stage: str, missing: str
+) -> None:
+    project = new_project()
+    for file in ("data/tiny/vocab.json", "results/tiny/epochs.csv"):
+        (project.folder / file).parent.mkdir(parents=True)
+        (project.folder / file).write_text("[]")
+    assert f"{missing} is missing. Let DVC make" in refused(project, stage, recipe)
+
+
+def test_a_broken_table_is_named(prepared: Project, recipe: dict) -> None:
+    items = prepared.folder / "data/tiny/items.parquet"
+    whole = items.read_bytes()
+    items.write_bytes(whole[: len(whole) // 2])
+    message = refused(prepared, "fit_frozen", recipe | {"fit_frozen": {"epochs": 1, "lr": 0.1}})
+    items.write_bytes(whole)
+    assert "data/tiny/items.parquet cannot be read as Parquet" in message
+
+
+def test_weights_that_are_not_there_are_named(
+    new_project: Callable[[], Project], recipe: dict
+) -> None:
+    weights = {"source": "nowhere/resnet18-f37072fd.pth", "after": "stages/weights.py"}
+    message = refused(new_project(), "weights", recipe | {"weights": weights})
+    assert "recipes.tiny.weights.source: there is no file nowhere/resnet18-f37072fd.pth" in message
+
+
 def test_auto_without_a_test_is_refused_with_the_reason(prepared: Project, recipe: dict) -> None:
     changed = copy.deepcopy(recipe)
     changed["lr_frozen"] = {"steps": 0}

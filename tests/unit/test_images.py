@@ -279,6 +279,8 @@ def test_bad_files_say_why_without_their_folder(tmp_path: Path) -> None:
     for suffix in ("jpg", "png", "gif", "webp", "tif"):
         whole = saved(tmp_path, ramp(), f"whole.{suffix}")
         contents[f"cut.{suffix}"] = (cut(whole), "")
+    avif = saved(tmp_path, ramp(), "whole.avif").read_bytes()
+    contents["no_item.avif"] = (avif.replace(b"pitm", b"none"), "Failed to decode image")
     for name, (content, reason) in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadImageError) as caught:

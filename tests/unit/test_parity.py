@@ -36,7 +36,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 LR = {"rel": 1e-6, "abs": 0}
 SMOOTHED = {"rel": 2e-6, "abs": 0}
 WEIGHTS = {"rel": 0, "abs": 1e-6}
-# A bias before a batch norm has no gradient but rounding noise, which Adam magnifies.
+# A bias before a batch norm has no gradient but rounding noise, which Adam magnifies. Validation
+# sees it, as the running mean lags behind it; training does not.
 NOISE = {"rel": 0, "abs": 1e-4}
 ONE_CYCLE = {"pct_start": 0.25, "div": 25.0, "div_final": 1e5, "moms": [0.95, 0.85, 0.95]}
 
@@ -120,7 +121,7 @@ def test_adamw_leaves_fastais_parameters_after_every_step(fastai, tmp_path, make
     assert close([row["lr"] for row in history.steps], fastais["lr"], LR)
     assert close([row["momentum"] for row in history.steps], fastais["momentum"], LR)
     assert close([row["loss"] for row in history.steps], fastais["smoothed"], SMOOTHED)
-    assert close([row["valid_loss"] for row in history.epochs], fastais["valid_loss"], WEIGHTS)
+    assert close([row["valid_loss"] for row in history.epochs], fastais["valid_loss"], NOISE)
     assert close(losses[:5] + losses[6:11], fastais["loss"], WEIGHTS)
     for name, steps in fastais["after_step"].items():
         tolerance = NOISE if name in ("0.bias", "1.running_mean") else WEIGHTS

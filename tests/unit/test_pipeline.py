@@ -155,9 +155,40 @@ def test_the_check_finds_a_sample_that_does_not_exist(tmp_path: Path) -> None:
     assert "recipes.a.download.url: sample 'pest' does not exist; did you mean 'pets'?" in said
 
 
+def from_model_of(other: str) -> dict[str, str]:
+    """Weights that another recipe trains."""
+    return dict.fromkeys(("source", "after"), f"models/{other}/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("weights", "problem"),
+    [
+        ({"source": "none"}, "recipes.a.weights.after: missing. Add `after: *nothing`"),
+        (from_model_of("aa"), "recipes.a.weights.source: there is no recipe 'aa'; did you mean"),
+        (from_model_of("a"), "recipes.a.weights.source: the model is made of itself"),
+        (from_model_of("b"), "recipes.a.weights.source: the model is made of itself"),
+    ],
+    ids=["nothing to make first", "an unknown recipe", "itself", "a circle"],
+)
+def test_the_check_finds_weights_that_dvc_could_not_make(
+    tmp_path: Path, weights: dict, problem: str
+) -> None:
+    recipe = read_recipes(ROOT / "params.yaml")["pets_sample"]
+    recipes = {"a": recipe | {"weights": weights}, "b": recipe | {"weights": from_model_of("a")}}
+    assert problem in checked(tmp_path, {"images": recipes, "recipes": recipes})
+
+
+@pytest.mark.parametrize("name", ["flow ers", "a/../../x", "-f", ".a", "a@b", "ä"])
+def test_the_check_finds_names_that_are_no_names_of_folders(tmp_path: Path, name: str) -> None:
+    recipe = dict(read_recipes(ROOT / "params.yaml")["source_sample"])
+    said = checked(tmp_path, {"images": {name: recipe}, "recipes": {name: recipe}})
+    assert "a name is made of letters, digits" in said
+
+
 def test_the_check_mentions_what_is_odd_but_legal(tmp_path: Path) -> None:
     recipe = read_recipes(ROOT / "params.yaml")["pets_sample"]
     recipe["threads"], recipe["data"]["presize"] = 1000, 32
+    recipe["weights"] = {"source": "none", "after": "stages/weights.py"}
     content = {"images": {"a": recipe}, "recipes": {"a": recipe}}
     (tmp_path / "params.yaml").write_text(json.dumps(content))
     said = run_check(tmp_path).stdout

@@ -22,6 +22,7 @@ from pipelines.run_key import run_key
 from pipelines.runs import ALIVE, Run, RunFolder, flatten, mark_killed
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
+from pipelines.store import FAILED_STAGE
 from pipelines.train import FailedError, summary
 from pipelines.workspace import check_overrides
 from stages.common.paths import Paths
@@ -449,6 +450,18 @@ def test_a_run_is_finished_if_the_recorded_results_are_its_own(
     write_json(Paths("a").run, {"key": key or live.folder.path.name})
     live.end()
     assert live.folder.read().status == status
+
+
+def test_a_run_that_failed_once_and_then_was_finished_did_not_fail(live: LiveRun) -> None:
+    live.end("FAILED", **{FAILED_STAGE: "download"})
+    again = LiveRun(live._root, live._graph, "a", "", Unsent())
+    assert not again.is_finished
+    write_history_row(0)
+    again.follow("fit", 0)
+    write_json(Paths("a").run, {"key": again.folder.path.name})
+    again.end()
+    assert again.is_finished
+    assert FAILED_STAGE not in again.folder.read().tags
 
 
 def test_tools_are_told_to_send_nothing_unless_the_user_says_otherwise(

@@ -249,7 +249,7 @@ def test_the_later_of_two_files_of_one_name_wins_and_that_is_said(
 ) -> None:
     assert opened(tmp_path, tar_of(file("a", b"old"), file("./a", b"later"))).files == 1
     assert found(tmp_path / "data" / "raw") == {"a": b"later"}
-    assert "1 names occur twice" in capsys.readouterr().out
+    assert "names that occur twice: 1" in capsys.readouterr().out
 
 
 BAD_NAMES = [

@@ -1,7 +1,9 @@
 """Write files whole or not at all, and hash them."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +64,36 @@ def write_parquet(path: Path, table: "pd.DataFrame") -> None:
     """Write a table as Parquet (zstd), the same bytes for the same table."""
     with replacing(path) as part:
         table.to_parquet(part, index=False, compression="zstd")
+
+
+def read_parquet(path: Path) -> "pd.DataFrame":
+    """Read a table.
+
+    Raises:
+        FileNotFoundError: naming the file, which pyarrow's own does not.
+        UserError: the file is no Parquet file, or not all of one.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    require(path)
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read as Parquet ({reason}). Delete it, and let DVC make it anew."
+        ) from None
+
+
+def require(path: Path) -> None:
+    """Insist on a file or folder.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def file_sha256(path: Path) -> str:

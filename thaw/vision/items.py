@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from thaw.core.errors import UserError
+from thaw.core.files import read_parquet
 from thaw.pack import Packed
 from thaw.params.base import some_of
 from thaw.vision.task import Task, task_of
@@ -50,7 +51,7 @@ def read_items(
     Raises:
         UserError: an item was never packed, or dropping left a split or a training class empty.
     """
-    table = pd.read_parquet(items)
+    table = read_parquet(items)
     row_of = {path: row for row, path in enumerate(packed.paths)}
     undecodable = set(pd.read_csv(bad)["path"])
     lost = [p for p in table["path"] if p not in row_of and p not in undecodable]
