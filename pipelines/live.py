@@ -78,7 +78,7 @@ class Sender:
                 self._on_trouble(troubles[0])
             failed, store = (time.monotonic(), None) if troubles else (0.0, store)
 
-    def _send_all(self, store: "Store") -> list[str]:
+    def _send_all(self, store: Store) -> list[str]:
         """Send what is unsent; return what stood in the way.
 
         One run that cannot be sent does not stand in the way of the others; a store that fails
@@ -90,8 +90,8 @@ class Sender:
                 store.send(folder)
                 del self._unsent[key]
             except Exception as error:  # whatever a damaged folder leads to
-                name = type(error).__name__
-                troubles.append(str(error) if name == "StoreError" else f"{key}: {name}: {error}")
+                where = "" if isinstance(error, StoreError) else f"{key}: {type(error).__name__}: "
+                troubles.append(f"{where}{error}")
             if len(troubles) == 2:
                 break
         return troubles
