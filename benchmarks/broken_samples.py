@@ -4,10 +4,9 @@
     python -m benchmarks.broken_samples --seeds 0 1 2
 
 Runs the sample recipes as they are in params.yaml, and with nothing else changed: with training
-images under one another's labels; with training images turned by a quarter while
-validation sees them upright, as an augmentation does that swaps x and y; with colours that only
-training has inverted; and with a head that never learned. Prints error rates, and their means over
-the seeds.
+images under one another's labels; with training images turned by a quarter while validation sees
+them upright, as an augmentation does that swaps x and y; with colours that only training has
+inverted; and with a head that never learned. Prints error rates, and their means over the seeds.
 """
 
 import argparse
@@ -30,7 +29,7 @@ SOURCE = Path("models", "source_sample")
 PREPARED = ("download", "untar", "weights", "split", "pack")
 TRAINED = tuple(stage for stage in STAGES if stage not in (*PREPARED, "threshold"))
 # Run in place of `python -m stages`: training's random views are all turned or relit.
-TURNED = """
+BROKEN = """
 import sys, torch, stages.command, thaw.training.batches as batches
 random_view = batches.random_view
 def broken(*arguments):
@@ -98,7 +97,7 @@ def errors(
             elif breakage == "unlearned":
                 write_params(scratch, recipe, unlearned(values))
             else:
-                how = ["-c", TURNED.format(change=CHANGES[breakage])]
+                how = ["-c", BROKEN.format(change=CHANGES[breakage])]
             found[breakage] = trained_error(scratch, recipe, how)
             (scratch / Paths(recipe).items).write_bytes(items)
             write_params(scratch, recipe, values)

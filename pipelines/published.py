@@ -35,6 +35,24 @@ def add_published(file: Path, wanted: list[str]) -> list[str]:
     ]
 
 
+def refuse_unadded(file: Path, wanted: list[str]) -> None:
+    """Refuse published recipes that would have to be added to params.yaml.
+
+    Args:
+        file: params.yaml.
+        wanted: names of recipes.
+
+    Raises:
+        UserError: with their names.
+    """
+    lacking = set(wanted) & set(read_group(file, "published")) - set(read_recipes(file))
+    if lacking:
+        raise UserError(
+            f"{', '.join(sorted(lacking))}: not under `recipes:` of params.yaml, which overrides "
+            "leave as it is. Add it first, or run it once without -S."
+        )
+
+
 def _add_line(file: Path, group: str, recipe: str) -> str:
     """Write ``recipe: *recipe`` after the last entry of a group."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)

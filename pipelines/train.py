@@ -35,7 +35,7 @@ from prefect.states import Completed, Failed  # noqa: E402
 from pipelines.graph import RECORD, Graph, Pipeline, Stage, look_up, of_recipes  # noqa: E402
 from pipelines.live import LiveRun, Sender  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
-from pipelines.published import add_published  # noqa: E402
+from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.record import FLOW_RUN  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
@@ -46,7 +46,7 @@ from pipelines.store import FAILED_STAGE  # noqa: E402
 from pipelines.warm_worker import LOG, attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
-from stages.recipe import read_group, read_recipes  # noqa: E402
+from stages.recipe import read_recipes  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
@@ -398,20 +398,6 @@ def place(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
         yield folder
 
 
-def refuse_unknown(params: Path, recipes: Sequence[str]) -> None:
-    """Refuse published recipes that would have to be added to params.yaml.
-
-    Raises:
-        UserError: with their names.
-    """
-    lacking = set(recipes) & set(read_group(params, "published")) - set(read_recipes(params))
-    if lacking:
-        raise UserError(
-            f"{', '.join(sorted(lacking))}: not under `recipes:` of params.yaml, which overrides "
-            "leave as it is. Add it first, or run it once without -S."
-        )
-
-
 @flow(name="train", persist_result=False)
 def train(
     recipes: list[str] | None = None,
@@ -435,7 +421,7 @@ def train(
         if jobs is not None and jobs < 1:
             raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
         if overrides:
-            refuse_unknown(root / "params.yaml", recipes or [])
+            refuse_unadded(root / "params.yaml", recipes or [])
         for line in add_published(root / "params.yaml", recipes or []):
             logger.info("params.yaml: added %s", line)
         with place(root, overrides or []) as folder:

@@ -63,10 +63,10 @@ def check() -> None:
 def check_names(recipes: Mapping[str, Any]) -> list[str]:
     """List names that would not do as folders and in DVC's addresses."""
     return [
-        f"recipes.{recipe}: a name is made of letters, digits, '_', '.' and '-', and begins with "
-        "none of the last two."
+        f"recipes.{recipe}: a name is made of letters, digits, '_', '.' and '-', begins with none "
+        "of the last two, and is no number."
         for recipe in recipes
-        if not NAME.fullmatch(recipe)
+        if not (isinstance(recipe, str) and NAME.fullmatch(recipe))
     ]
 
 
