@@ -6,6 +6,7 @@ mobilenet_v2 at 160 px, batch 64, two threads; the best of several alternating r
 """
 
 import argparse
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from stages.common.torch_setup import set_up_torch
+from thaw.core.memory import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from thaw.params.training.model import Model
 from thaw.training.model import Network, build_network, parameter_groups, training_mode
 from thaw.training.optimizer import build_adamw
@@ -50,6 +52,10 @@ def main() -> None:
     apply_norms_in_convolutions(applied.body)
     compare("unfrozen step: fixed norms in convolutions", step(network(), images, targets),
             step(applied, images, targets))  # fmt: skip
+    compare("frozen features: freed memory kept", gives_back(features(folded, images)),
+            keeps(features(folded, images)))  # fmt: skip
+    compare("unfrozen step: freed memory kept", gives_back(step(applied, images, targets)),
+            keeps(step(applied, images, targets)))  # fmt: skip
 
 
 def features(network: Network, images: torch.Tensor) -> Callable[[], object]:
@@ -71,6 +77,29 @@ def filled(run: Callable[[], object]) -> Callable[[], object]:
         torch.utils.deterministic.fill_uninitialized_memory = False
 
     return run_filled
+
+
+def gives_back(run: Callable[[], object]) -> Callable[[], object]:
+    """Return the same, with freed memory given back at once, as by glibc's defaults."""
+
+    def run_giving_back() -> None:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+        libc.mallopt(M_MMAP_MAX, 65_536)
+        libc.malloc_trim(0)
+        run()
+
+    return run_giving_back
+
+
+def keeps(run: Callable[[], object]) -> Callable[[], object]:
+    """Return the same, with freed memory kept; what was given back has to be fetched once more."""
+
+    def run_keeping() -> None:
+        keep_freed_memory()
+        run()
+
+    return run_keeping
 
 
 def step(network: Network, images: torch.Tensor, targets: torch.Tensor) -> Callable[[], object]:

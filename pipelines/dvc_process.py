@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from pipelines import guard
-from stages.warm import ADDRESS, Remote, start
+from stages.warm import ADDRESS, DEFAULT_ADDRESS, Remote, start
 
 QUICK = "pipelines.dvc_command"
 
@@ -69,6 +69,8 @@ def start_dvc(
         if remote is not None:
             return remote
     dvc = [sys.executable, "-m", "dvc", *arguments]
+    # The address where one would be anyway: named, so that no stage starts one for itself alone.
+    environment.setdefault(ADDRESS, str(DEFAULT_ADDRESS))
     return Guarded(dvc, cwd=root, env=environment, stdout=output)
 
 

@@ -43,10 +43,11 @@ from pipelines.runs import RunFolder, mark_killed, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
 from pipelines.stage_process import StageFailedError, StoppedError, run_stage  # noqa: E402
 from pipelines.store import FAILED_STAGE  # noqa: E402
-from pipelines.warm_worker import LOG, attached_worker  # noqa: E402
+from pipelines.warm_worker import attached_worker  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
 from stages.recipe import read_recipes  # noqa: E402
+from stages.warm import LOG  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402

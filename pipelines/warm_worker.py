@@ -7,8 +7,8 @@ a fork reads the project's modules from the folder that it was asked from, as th
     worker ── keeper ── the module, in a process group of its own
                  └ ends the group when the one who asked is gone (guard.py does it for others)
 
-A flow starts a worker for itself. `python -m pipelines.warm_worker dvc repro` runs DVC with one; a
-worker that is started without a command serves every `dvc repro` in its folder until it is ended.
+A flow starts a worker for itself, and so does the first stage of a `dvc repro`; each ends with the
+one that it was started for. One that is started by hand serves its folder until it is ended.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from filelock import FileLock
 
 from pipelines import guard
 from stages.warm import (
-    ADDRESS,
     CODE,
     DEFAULT_ADDRESS,
     REFUSED,
@@ -48,7 +47,6 @@ from stages.warm import (
 from thaw.core.errors import UserError
 
 BACKLOG = 128
-LOG = Path(".thaw", "logs", "warm_worker.log")
 OURS = ("pipelines", "stages", "thaw")
 # All that stages and `dvc repro` import from elsewhere; a test compares.
 PACKAGES = (
@@ -63,55 +61,44 @@ PACKAGES = (
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Serve a command until it ends; without one until interrupted.
-
-    An attached worker serves until nobody holds the other end of its standard input.
-    """
+    """Serve until interrupted, or until the one that it was started for has ended."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.warm_worker", description=__doc__)
     parser.add_argument(
         "--attached", type=int, metavar="N",
         help="a listening socket's file descriptor: serve it until standard input closes",
     )  # fmt: skip
-    parser.add_argument(
-        "command", nargs=argparse.REMAINDER, help="to run with a worker, which ends with it"
-    )
+    parser.add_argument("--until", type=int, metavar="PID", help="serve until this process ends")
     chosen = parser.parse_args(arguments)
-    attached = chosen.attached
     set_environment()
-    if chosen.command:
-        sys.exit(run_with_worker(chosen.command))
+    before = dict(os.environ)
     try:  # before the imports: who comes meanwhile waits
-        listener = listen(DEFAULT_ADDRESS) if attached is None else socket.socket(fileno=attached)
+        listener, ends = open_listener(chosen.attached, chosen.until)
     except UserError as error:
         sys.exit(str(error))
-    before = dict(os.environ)
     import_packages()
-    if attached is None:
+    if not ends:
         print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
-        serve(listener, before, [listener])
+    serve(listener, before, [listener, *ends])
+    if chosen.attached is None:
         DEFAULT_ADDRESS.unlink(missing_ok=True)
-    else:
-        serve(listener, before, [listener, sys.stdin])
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
 
 
-def run_with_worker(command: Sequence[str]) -> int:
-    """Run a command whose stages are forked off a worker of its own; return its exit code."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with attached_worker(LOG) as address:
-        try:
-            process = subprocess.Popen(command, env=os.environ | {ADDRESS: str(address)})
-        except OSError as error:
-            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
-            return 127
-        with process:
-            while True:
-                try:
-                    code = process.wait()
-                    break
-                except KeyboardInterrupt:  # it got the signal as well, and ends as it likes
-                    continue
-    return code if code >= 0 else 128 - code
+def open_listener(attached: int | None, until: int | None) -> tuple[socket.socket, list[Any]]:
+    """Return the socket to serve, and what can be read as soon as the service is to end.
+
+    Raises:
+        UserError: another worker has the address; or the process to serve for has ended.
+    """
+    if attached is not None:
+        return socket.socket(fileno=attached), [sys.stdin]
+    if until is None:
+        return listen(DEFAULT_ADDRESS), []
+    try:
+        end = os.pidfd_open(until)
+    except ProcessLookupError as error:
+        raise UserError(f"process {until}, which the worker was for, has ended.") from error
+    return listen(DEFAULT_ADDRESS), [end]
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 The worker is pipelines/warm_worker.py. This side needs nothing but Python's own library: it starts
 in milliseconds. What it promises: `python -m MODULE`, with this process's folder, environment,
 limits, standard streams and signals, as if no worker were there; and an end when this process ends.
+
+A flow has a worker. `dvc repro` gets one of its first stage, for the stages that follow; it ends
+with DVC.
 """
 
 import json
@@ -12,6 +15,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,14 +24,11 @@ from types import FrameType
 from typing import Any, Self
 
 ADDRESS = "THAW_WORKER"  # of the worker's socket, in the environment
-DEFAULT_ADDRESS = Path(".thaw", "worker")  # of a worker that was started by hand
-# Read when torch is loaded: large tensors in huge pages, as a fresh one would otherwise cost a page
-# fault every 4 kB; and threads that sleep when they wait, as other stages may need the core.
-ENVIRONMENT = {
-    "DO_NOT_TRACK": "true",
-    "THP_MEM_ALLOC_ENABLE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
+DEFAULT_ADDRESS = Path(".thaw", "worker")  # of DVC's worker, or of one that was started by hand
+LOG = Path(".thaw", "logs", "warm_worker.log")
+# OpenMP reads its part when torch is loaded: threads that sleep when they wait, as other stages may
+# need the core.
+ENVIRONMENT = {"DO_NOT_TRACK": "true", "OMP_WAIT_POLICY": "PASSIVE"}
 LENGTH = struct.Struct("!I")
 CODE = struct.Struct("!i")
 STARTED, REFUSED = b"S", b"R"
@@ -88,9 +89,11 @@ def run_warm(module: str, arguments: Sequence[str]) -> int | None:
         Its exit code; None if no worker can: run it here. A signal that ends it ends this process.
     """
     set_environment()
-    address = Path(os.environ.get(ADDRESS) or DEFAULT_ADDRESS)
-    remote = start(address, module, arguments)
+    named = os.environ.get(ADDRESS)
+    remote = start(Path(named or DEFAULT_ADDRESS), module, arguments)
     if remote is None:
+        if not named and (dvc := dvc_above()):
+            start_worker(dvc)
         return None
     with forwarded_signals(remote):
         code = remote.wait()
@@ -105,6 +108,40 @@ def set_environment() -> None:
     """Set what stages need in the environment and a user has not set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def dvc_above() -> int | None:
+    """Return the id of the `dvc` process that runs this one, where it can be told (on Linux)."""
+    if "DVC_STAGE" not in os.environ:
+        return None
+    process = os.getpid()
+    for _ in range(2):  # DVC's shell may stand between, or have become this process
+        try:
+            above = Path(f"/proc/{process}/stat").read_text()
+            process = int(above.rpartition(")")[2].split()[1])
+            words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+        except OSError:
+            return None
+        if any(Path(word).name == "dvc" for word in words[:3]):
+            return process
+    return None
+
+
+def start_worker(until: int) -> None:
+    """Start a worker for the stages to come in this folder; wait for nothing.
+
+    Args:
+        until: id of the process that it ends with.
+    """
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("w") as said:
+        subprocess.Popen(
+            [sys.executable, "-m", "pipelines.warm_worker", "--until", str(until)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
 
 
 def start(

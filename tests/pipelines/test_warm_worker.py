@@ -42,7 +42,7 @@ def cold(new_project: Callable[[], Project], shapes_archive: Path) -> Project:
     """A project trained without a worker."""
     project = new_project()
     project.write_recipes({"tiny": tiny_recipe(shapes_archive)})
-    project.run("dvc", "repro", "evaluate@tiny")
+    project.run("dvc", "repro", "evaluate@tiny", THAW_WORKER="none")
     return project
 
 
@@ -202,20 +202,84 @@ def test_one_worker_is_enough(project: Project, worker: psutil.Process) -> None:
     assert done.stderr == ".thaw/worker: a warm worker is at it already. One is enough.\n"
 
 
-def test_a_command_has_a_worker_of_its_own(project: Project, cold: Project) -> None:
-    """Not the one that was started by hand; and none is left when it has ended."""
-    shown = (
-        "import os, subprocess, sys; print(os.environ['THAW_WORKER']); sys.stdout.flush();"
-        "subprocess.run([sys.executable, '-m', 'stages', 'check']); sys.exit(3)"
+ASKED_BY_DVC = """
+import sys
+from stages.warm import run_warm
+code = run_warm("probe", [])
+print("without" if code is None else "with", "a worker")
+"""
+PROBE = """
+import sys, time
+print("torch is there:", "torch" in sys.modules, flush=True)
+time.sleep({seconds})
+"""
+
+
+FOR_A_WORKER = "until [ -S .thaw/worker ]; do sleep 0.1; done"
+
+
+def write_two_stages(project: Project, wait: str, seconds: float = 0) -> None:
+    """A pipeline whose two stages ask for a fork, with a wait between; the second one's lasts."""
+    (project.folder / "ask.py").write_text(ASKED_BY_DVC)
+    (project.folder / "probe.py").write_text(PROBE.format(seconds=seconds))
+    (project.folder / "dvc.yaml").write_text(
+        "stages:\n"
+        f"  first: {{cmd: ['python ask.py', '{wait}']}}\n"
+        f"  second: {{cmd: python ask.py, deps: [probe.py], desc: after {seconds} s}}\n"
     )
-    done = project.run(*WORKER, sys.executable, "-c", shown, ok=False)
-    address, *lines = done.stdout.splitlines()
-    assert done.returncode == 3
-    assert "\n".join(lines) == cold.run("python", "-m", "stages", "check").stdout.strip()
-    assert not Path(address).exists()
-    assert not [p for p in psutil.Process().children(recursive=True) if "--attached" in p.cmdline()]
 
 
-def test_a_command_that_does_not_exist_is_named(project: Project) -> None:
-    done = project.run(*WORKER, "no-such-command", ok=False)
-    assert (done.returncode, done.stderr) == (127, "no-such-command: No such file or directory\n")
+def workers(project: Project) -> list[psutil.Process]:
+    """The workers that serve the project's folder until a process ends."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if "--until" in (process.info["cmdline"] or [])
+        and process.info["cwd"] == str(project.folder)
+    ]
+
+
+def test_dvc_repro_has_a_worker_from_the_second_stage_on(
+    new_project: Callable[[], Project],
+) -> None:
+    project = new_project()
+    write_two_stages(project, FOR_A_WORKER)
+    said = project.run("dvc", "repro").stdout
+    first, second = said.split("Running stage 'second'")
+    assert "without a worker" in first
+    assert "torch is there: True\nwith a worker" in second
+    until(lambda: not workers(project), "end of the worker")
+    assert not (project.folder / ".thaw/worker").exists()
+
+
+def test_a_worker_ends_with_a_killed_dvc(new_project: Callable[[], Project]) -> None:
+    project = new_project()
+    write_two_stages(project, FOR_A_WORKER, 600)
+    dvc = subprocess.Popen(
+        ["dvc", "repro"], cwd=project.folder, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    while "torch is there" not in dvc.stdout.readline():
+        assert dvc.poll() is None
+    assert workers(project)
+    dvc.kill()
+    until(lambda: not (project.folder / ".thaw/worker").exists(), "end of the worker")
+    for asking in psutil.process_iter(["cmdline", "cwd"]):
+        if asking.info["cwd"] == str(project.folder) and "ask.py" in asking.info["cmdline"]:
+            asking.kill()
+    until(lambda: not workers(project), "end of what it forked")
+
+
+def test_a_worker_that_is_named_is_the_only_one(new_project: Callable[[], Project]) -> None:
+    project = new_project()
+    write_two_stages(project, "sleep 1")
+    said = project.run("dvc", "repro", THAW_WORKER="none").stdout
+    assert said.count("without a worker") == 2
+    assert not (project.folder / ".thaw/worker.lock").exists()
+
+
+def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    done = project.run(*WORKER, "--until", str(ended.pid), ok=False)
+    assert done.returncode == 1
+    assert done.stderr == f"process {ended.pid}, which the worker was for, has ended.\n"
