@@ -27,6 +27,7 @@ from tqdm import tqdm
 from thaw.core.errors import PassingError, UserError
 from thaw.core.files import (
     file_sha256,
+    hash_in_name,
     read_json,
     remove,
     replacing,
@@ -130,6 +131,9 @@ def verify(file: Path, name: str, wanted: Download, *, source: str, where: str) 
         expected = getattr(wanted, check)
         if expected is not None and str(expected).lower() != str(value):
             wrong.append(f"{where}.{check}: expected {expected}, got {value}.")
+    named = hash_in_name(name)
+    if named and not str(got["sha256"]).startswith(named):
+        wrong.append(f"sha256: the name says that it begins with {named}, it is {got['sha256']}.")
     if wrong:
         remove(file)
         raise UserError(

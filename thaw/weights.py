@@ -10,15 +10,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thaw.core.errors import UserError
-from thaw.core.files import file_sha256
+from thaw.core.files import file_sha256, hash_in_name
 from thaw.params.base import did_you_mean
 from thaw.training.model import state_differences
 
 # torchvision's files of DenseNets are older than its names: norm.1 is norm1 by now.
 OLD_DENSENET_NAME = re.compile(r"(\bdenselayer\d+\.(?:norm|conv))\.([12]\.)")
-
-# torchvision's and fastai's files carry the first eight digits of their SHA-256.
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|safetensors)$")
 
 
 def check_hash_in_name(path: Path) -> None:
@@ -27,15 +24,15 @@ def check_hash_in_name(path: Path) -> None:
     Raises:
         UserError: the content has another hash.
     """
-    named = HASH_IN_NAME.search(path.name)
+    named = hash_in_name(path.name)
     if named is None:
         print(f"{path.name} carries no hash in its name: its content is not verified.")
         return
     actual = file_sha256(path)
-    if not actual.startswith(named[1]):
+    if not actual.startswith(named):
         raise UserError(
             f"{path} is damaged or not what its name says: SHA-256 {actual[:12]}… does not begin "
-            f"with {named[1]}. Fetch it again."
+            f"with {named}. Fetch it again."
         )
 
 

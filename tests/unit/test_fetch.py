@@ -411,6 +411,20 @@ def test_a_mirror_folder_is_asked_first(site: Site, project: Path) -> None:
     assert site.requests == []
 
 
+def test_weights_of_another_hash_than_their_name_says_are_passed_over(
+    site: Site, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = hashlib.sha256(CONTENT).hexdigest()[:8]
+    url = f"{site.address}/net-{digits}.pth"
+    mirror = project / "mirror"
+    mirror.mkdir()
+    (mirror / f"net-{digits}.pth").write_bytes(archive(1000))
+    assert get(url, mirror=str(mirror)) == CONTENT
+    assert f"sha256: the name says that it begins with {digits}" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"net-00000000\.pth from .* is not the expected file"):
+        get(f"{site.address}/net-00000000.pth")
+
+
 def test_a_mirror_address_is_asked_first(site: Site) -> None:
     url = "https://published.invalid/data/a%20set.tgz"
     assert get(url, mirror=f"{site.address}/kept/") == CONTENT

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from thaw.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# torchvision's and fastai's files of weights carry the first eight digits of their SHA-256.
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|safetensors)$")
 
 
 @contextmanager
@@ -94,6 +98,12 @@ def require(path: Path) -> None:
     """
     if not path.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def hash_in_name(name: str) -> str | None:
+    """Return the first digits of the SHA-256 that a file of weights carries in its name, if any."""
+    found = HASH_IN_NAME.search(name)
+    return found[1] if found else None
 
 
 def file_sha256(path: Path) -> str:
