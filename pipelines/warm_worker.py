@@ -50,13 +50,17 @@ BACKLOG = 128
 OURS = ("pipelines", "stages", "thaw")
 # All that stages and `dvc repro` import from elsewhere; a test compares.
 PACKAGES = (
-    "dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce",
-    "matplotlib.backends.backend_agg", "matplotlib.figure",
-    "pandas.core.arrays.arrow.extension_types", "pandas.io.formats.csvs",
+    "configobj", "dulwich.ignore", "dulwich.index", "dulwich.trailers", "dulwich.worktree",
+    "dvc._debug", "dvc.analytics", "dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.dirs",
+    "dvc.lock", "dvc.repo.artifacts", "dvc.repo.datasets", "dvc.repo.metrics", "dvc.repo.open_repo",
+    "dvc.repo.params", "dvc.repo.plots", "dvc.repo.reproduce", "dvc.repo.stage", "dvc.rwlock",
+    "dvc.utils.strictyaml", "dvc_data.hashfile._progress", "dvc_data.hashfile.db.local",
+    "dvc_data.hashfile.status", "fsspec.implementations.memory", "matplotlib.backends.backend_agg",
+    "matplotlib.figure", "pandas.core.arrays.arrow.extension_types", "pandas.io.formats.csvs",
     "PIL.Image", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
     "pydantic.dataclasses", "pydantic.plugin._loader", "pydantic.type_adapter",
-    "ruamel.yaml", "safetensors.numpy", "safetensors.torch", "sklearn.metrics", "tenacity",
-    "torch", "torch._dynamo", "torchvision.models", "tqdm",
+    "ruamel.yaml.mergevalue", "safetensors.numpy", "safetensors.torch", "sklearn.metrics",
+    "tenacity", "torch", "torch._dynamo", "torchvision.models", "tqdm",
 )  # fmt: skip
 
 

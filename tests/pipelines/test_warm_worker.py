@@ -133,7 +133,7 @@ def test_edited_code_is_seen_by_the_next_stage(project: Project, worker: psutil.
         assert run_probe(project, f"print('{text}')").stdout == f"{text}\n"
 
 
-def test_a_worker_has_imported_all_that_stages_import(warm: Project) -> None:
+def test_a_worker_has_imported_all_that_stages_and_dvc_import(warm: Project) -> None:
     done = run_probe(
         warm,
         """
@@ -149,6 +149,8 @@ def test_a_worker_has_imported_all_that_stages_import(warm: Project) -> None:
                 runpy.run_module("stages.command", run_name="__main__")
             except SystemExit as end:
                 assert not end.code, stage
+        from dvc.cli import main
+        assert main(["repro", "--single-item", "--force", "evaluate@tiny"]) == 0
         for name in sorted(set(sys.modules) - before):
             if "site-packages" in (getattr(sys.modules[name], "__file__", None) or ""):
                 print("NEW", name)

@@ -66,11 +66,11 @@ def test_every_image_is_an_item(project: Project, recipe: str) -> None:
 
 def test_several_labels_are_found(project: Project) -> None:
     metrics = read(project, "pascal", "evaluate/metrics.json")
-    assert metrics["valid/mean_average_precision"] >= 0.76
+    assert metrics["valid/mean_average_precision"] >= 0.771
     curve = pd.read_csv(project.folder / "results/pascal/threshold/curve.csv")
     lessons = curve["threshold"].round(6).isin(np.linspace(0.05, 0.95, 29).round(6))
     assert lessons.sum() == 29
-    assert curve.loc[lessons, "accuracy_multi"].max() >= 0.959
+    assert curve.loc[lessons, "accuracy_multi"].max() >= 0.962
     chosen = read(project, "pascal", "threshold/metrics.json")
     assert chosen["other_half/accuracy_multi"] >= 0.95
 
