@@ -11,7 +11,12 @@ from torch.nn.functional import mse_loss
 
 from stages.common.key import content_key, loaded_modules
 from stages.common.paths import Paths
-from stages.common.tables import write_epochs, write_fit_metrics, write_history
+from stages.common.tables import (
+    parts_row,
+    write_epochs,
+    write_fit_metrics,
+    write_history,
+)
 from stages.common.torch_setup import set_up_torch, training_device
 from stages.ratings_sections import RatingsParams
 from thaw.core.errors import UserError
@@ -151,6 +156,7 @@ def fit_ratings(
     seconds = time.perf_counter() - started
     write(history)
     last = history.epochs[-1] if history.epochs else validate(network, batches, setting)
+    last |= parts_row(history)
     write_fit_metrics(last, [lr], batches.items, paths, stage, groups=["all"])
     write_epochs(paths, [stage])
     write_predictions(training, batches)

@@ -16,7 +16,7 @@ from torch.nn.functional import (
 
 from stages.common.key import content_key, loaded_modules
 from stages.common.paths import SCRATCH, Paths
-from stages.common.tables import write_fit_metrics, write_history
+from stages.common.tables import parts_row, write_fit_metrics, write_history
 from stages.common.torch_setup import set_up_torch, training_device
 from stages.sections import TrainingParams
 from thaw.core.errors import UserError
@@ -313,9 +313,8 @@ def fit_phase(
     history = fit(phase.model, phase.batches, setting, checkpoint, write)
     write(history)
     last = history.epochs[-1] if history.epochs else validate(phase.model, phase.batches, setting)
-    write_fit_metrics(
-        last | lost_points(training, phase, plan.epochs), lrs, phase.batches.items, paths, stage
-    )
+    told = lost_points(training, phase, plan.epochs) | parts_row(history)
+    write_fit_metrics(last | told, lrs, phase.batches.items, paths, stage)
     return checkpoint
 
 

@@ -24,6 +24,11 @@ def write_history(history: "History", metrics: Sequence[str], paths: Paths, stag
     write_csv(paths.result(stage, "batches.csv"), steps)
 
 
+def parts_row(history: "History") -> dict[str, float]:
+    """Return train_parts, in how many parts batches went, if not at once."""
+    return {"train_parts": history.parts} if history.parts > 1 else {}
+
+
 def write_fit_metrics(
     last: dict[str, float],
     lrs: Sequence[float],

@@ -14,6 +14,7 @@ from thaw.core.progress import track
 from thaw.core.randomness import seeded
 from thaw.params.training.fit import OneCycle
 from thaw.params.training.model import Precision
+from thaw.training.accumulation import Accumulation
 from thaw.training.batches import Batches, steps_per_epoch
 from thaw.training.optimizer import build_adamw, set_step
 from thaw.training.precision import autocast, gradient_scaler
@@ -28,10 +29,17 @@ REMEDY = "Choose a smaller {stage}.lr, or precision: fp32 if it was fp16."
 
 @dataclass
 class History:
-    """What a fit leaves behind, a row per epoch and a row per step."""
+    """What a fit leaves behind.
+
+    Attributes:
+        epochs: a row each.
+        steps: a row each.
+        parts: in how many parts batches went through the model in the end.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,16 @@ def fit(
     scaler = gradient_scaler(setting.precision, setting.device)
     history, smoothed = History(), Smoothed()
     first_epoch = checkpoint.load(model, optimizer, scaler, history, smoothed)
+    gradients = Accumulation(
+        setting.loss, setting.precision, setting.device, setting.stage, history.parts
+    )
     for epoch in range(first_epoch, plan.epochs):
         started = time.perf_counter()
         steps = cycle[epoch * epoch_steps : (epoch + 1) * epoch_steps]
-        losses = train_one_epoch(model, batches, epoch, steps, optimizer, scaler, setting)
+        losses = train_one_epoch(
+            model, batches, epoch, steps, optimizer, scaler, setting, gradients
+        )
+        history.parts = gradients.parts
         history.steps += step_rows(epoch * epoch_steps, losses, steps, smoothed)
         history.epochs.append(
             {"epoch": epoch, "train_loss": history.steps[-1]["loss"]}
@@ -121,6 +135,7 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     setting: Setting,
+    gradients: Accumulation,
 ) -> list[float]:
     """Train on every item once; return the loss of each batch.
 
@@ -133,14 +148,10 @@ def train_one_epoch(
     with seeded(setting.seed, setting.stage, epoch, "dropout"):
         for step, (inputs, targets) in zip(steps, shown, strict=True):
             set_step(optimizer, step)
-            with autocast(setting.precision, setting.device):
-                outputs = model(inputs)
-            loss = setting.loss(outputs.float(), targets)
-            scaler.scale(loss).backward()
+            losses.append(gradients.backward(model, inputs, targets, scaler))
             scaler.step(optimizer)  # skipped by the scaler if a gradient overflowed
             scaler.update()
             optimizer.zero_grad()
-            losses.append(loss.detach())
             seen += len(targets)
     return checked_losses(torch.stack(losses).tolist(), seen, batches.items, epoch, setting.stage)
 

@@ -12,11 +12,12 @@ from thaw.core.progress import track
 from thaw.core.randomness import seeded
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
+from thaw.training.accumulation import Accumulation
 from thaw.training.batches import Batches
 from thaw.training.fit import Loss
 from thaw.training.lr_curve import Curve
 from thaw.training.optimizer import build_adamw, set_step
-from thaw.training.precision import autocast, gradient_scaler
+from thaw.training.precision import gradient_scaler
 from thaw.training.schedule import Step
 from thaw.training.smoothing import Smoothed
 
@@ -64,6 +65,7 @@ def lr_range_test(
     was_training = {name: module.training for name, module in model.named_modules()}
     optimizer = build_adamw(model, groups, WEIGHT_DECAY)
     scaler = gradient_scaler(precision, device)
+    gradients = Accumulation(loss, precision, device, stage)
     curve, smoothed = Curve([], [], []), Smoothed()
     stream = itertools.chain.from_iterable(batches.train(epoch) for epoch in itertools.count())
     try:
@@ -72,15 +74,12 @@ def lr_range_test(
             rates = track(range_lrs(plan), plan.steps, stage, brief=True)
             for lr, (inputs, targets) in zip(rates, stream, strict=False):
                 set_step(optimizer, Step([lr] * len(groups), MOMENTUM))
-                with autocast(precision, device):
-                    outputs = model(inputs)
-                batch_loss = loss(outputs.float(), targets)
+                batch_loss = gradients.backward(model, inputs, targets, scaler)
                 curve.lr.append(lr)
                 curve.loss.append(batch_loss.item())
                 curve.smoothed.append(smoothed.add(curve.loss[-1]))
                 if diverged(curve.smoothed):
                     break
-                scaler.scale(batch_loss).backward()
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()

@@ -87,6 +87,7 @@ class Checkpoint:
         keep_memory_format(optimizer)
         scaler.load_state_dict(state["scaler"])
         history.epochs, history.steps = state["history"]["epochs"], state["history"]["steps"]
+        history.parts = state["history"]["parts"]
         smoothed.total, smoothed.count = state["smoothed"]["total"], state["smoothed"]["count"]
         print(f"resuming at epoch {state['epoch']}", flush=True)
         return int(state["epoch"])
