@@ -88,4 +88,4 @@ def captions_of(items: Items, positions: Tensor, task: Task, vocab: Sequence[str
     targets = items.targets[positions.numpy()]
     if task == "label":
         return [vocab[target] for target in targets]
-    return [", ".join(vocab[i] for i in np.flatnonzero(row > 0.5)) or NONE for row in targets]
+    return [", ".join(vocab[int(i)] for i in np.flatnonzero(row > 0.5)) or NONE for row in targets]

@@ -6,6 +6,7 @@ how many of them train while the body is frozen and after.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def summarise_images(console: Console, folder: Path, size: int) -> None:
     console.print(f"[bold]one item[/]: {images.said_of(opened, first)}", highlight=False)
     if file is None:
         print(f"Its file is not in {opened.raw}; `dvc repro untar@{folder.name}` unpacks it again.")
+    else:
+        print(os.path.relpath(file))
     seen, pixels, targets = images.batch_steps(opened, positions[:1])
     layers = images.model_layers(opened, pixels, targets)
     steps = [*images.file_steps(opened, first, file), *seen]

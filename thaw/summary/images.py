@@ -13,7 +13,7 @@ from thaw.images import BadImageError, Pixels, read_image
 from thaw.look.batch import captions_of
 from thaw.pack import open_packed
 from thaw.predictor import Predictor, open_model
-from thaw.summary.steps import Layer, Recorder, Step, blocks, count, step, trained
+from thaw.summary.steps import Layer, Step, blocks, count, recorded, step, trained
 from thaw.training.augment import render
 from thaw.training.batches import Images
 from thaw.training.body import early_and_late
@@ -148,9 +148,9 @@ def model_layers(opened: Opened, images: Tensor, targets: Tensor) -> list[Layer]
     unfreeze(network)
     unfrozen = trained(modules)
     with autocast(opened.model.precision, opened.model.device):
-        with Recorder(body) as through_body:
+        with recorded(body) as through_body:
             features = network.features(images)
-        with Recorder(head) as through_head:
+        with recorded(head) as through_head:
             outputs = network.head(features)
     loss = LOSSES[about.task](outputs.float(), targets)
     layers = [
@@ -162,8 +162,8 @@ def model_layers(opened: Opened, images: Tensor, targets: Tensor) -> list[Layer]
             frozen=frozen[made.name],
             unfrozen=unfrozen[made.name],
         )
-        for made in [*through_body.steps, *through_head.steps]
+        for made in [*through_body, *through_head]
     ]
-    layers.insert(len(through_body.steps), Layer("", "", step("pooled", features)))
+    layers.insert(len(through_body), Layer("", "", step("pooled", features)))
     name = "points" if about.task == "points" else "logits"
     return [*layers, Layer("", "", step(name, outputs)), Layer("", "", step("loss", loss))]

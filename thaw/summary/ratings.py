@@ -12,7 +12,7 @@ from thaw.params.base import parse
 from thaw.params.ratings_model import RatingsModel
 from thaw.predict import read_description
 from thaw.ratings.model import RatingsNetwork, build_ratings_network
-from thaw.summary.steps import Layer, Recorder, Step, blocks, count, step, trained
+from thaw.summary.steps import Layer, Step, blocks, count, recorded, step, trained
 from thaw.training.model import load_weights
 
 
@@ -52,7 +52,7 @@ def batch_steps(table: pd.DataFrame, rows: slice) -> tuple[list[Step], Tensor, T
 def model_layers(network: RatingsNetwork, pairs: Tensor, ratings: Tensor) -> list[Layer]:
     """Follow a batch through factors and biases, hidden layers if there are any, and the loss."""
     modules = blocks("", network)
-    with Recorder(modules) as recorder:
+    with recorded(modules) as steps:
         outputs = network(pairs)
     train = trained(modules)
     layers = [
@@ -63,6 +63,6 @@ def model_layers(network: RatingsNetwork, pairs: Tensor, ratings: Tensor) -> lis
             parameters=count(modules[made.name].parameters()),
             unfrozen=train[made.name],
         )
-        for made in recorder.steps
+        for made in steps
     ]
     return [*layers, Layer("", "", step("loss", mse_loss(outputs, ratings)))]

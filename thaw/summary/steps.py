@@ -1,7 +1,7 @@
 """What passes through a model, layer by layer."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,36 +56,26 @@ def step(name: str, values: np.ndarray | Tensor) -> Step:
     return Step(name, tuple(tensor.shape), dtype, low, high)
 
 
-class Recorder(ExitStack):
-    """Notes inside of a ``with`` what modules put out, in the order in which they are run.
+@contextmanager
+def recorded(modules: Mapping[str, nn.Module]) -> Iterator[list[Step]]:
+    """Note inside of the block what modules put out, in the order in which they are run.
 
-    Noted at once: a later layer may work in place.
+    Noted at once, as a later layer may work in place.
 
     Args:
         modules: by the name to note them under.
     """
+    steps: list[Step] = []
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        super().__init__()
-        self.steps: list[Step] = []
-        for name, module in modules.items():
-            handle = module.register_forward_hook(self._hook(name))
-            self.callback(handle.remove)
+    def note(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda module, inputs, output: steps.append(step(name, output))
 
-    def _hook(self, name: str) -> "Hook":
-        return Hook(self.steps, name)
-
-
-@dataclass(frozen=True)
-class Hook:
-    """Notes one module's output."""
-
-    steps: list[Step]
-    name: str
-
-    def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
-        """Be called by torch after the module's forward pass."""
-        self.steps.append(step(self.name, output))
+    hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
+    try:
+        yield steps
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def blocks(name: str, module: nn.Module) -> dict[str, nn.Module]:
