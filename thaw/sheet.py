@@ -11,6 +11,7 @@ from thaw.images import Pixels
 
 SIDE = 160  # of the square that an image is fitted into, in pixels
 GAP = 10
+ABOVE = 4  # between an image and its caption
 FONT, LINE, MOST_LINES = 13, 17, 3
 RADIUS = 6
 QUALITY = 85
@@ -57,21 +58,35 @@ def draw_sheet(tiles: Sequence[Tile], columns: int, side: int = SIDE) -> Image.I
     """
     font = caption_font()
     columns = min(columns, len(tiles))
+    rows = [
+        draw_row(tiles[first : first + columns], columns, side, font)
+        for first in range(0, len(tiles), columns)
+    ]
+    sheet = Image.new("RGB", (rows[0].width, GAP + sum(row.height for row in rows)), "white")
+    top = GAP
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
+
+
+def draw_row(
+    tiles: Sequence[Tile], columns: int, side: int, font: ImageFont.FreeTypeFont
+) -> Image.Image:
+    """Draw a row, as high as its tallest image and its longest caption."""
     images = [fitted(tile, side) for tile in tiles]
     captions = [list(wrapped(tile.caption, font, side)) for tile in tiles]
     tallest = max(image.height for image in images)
-    cell = tallest + 4 + LINE * max(map(len, captions)) + GAP
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (GAP + columns * (side + GAP), GAP + rows * cell), "white")
-    pen = ImageDraw.Draw(sheet)
-    for number, (tile, image, lines) in enumerate(zip(tiles, images, captions, strict=True)):
-        row, column = divmod(number, columns)
-        left, top = GAP + column * (side + GAP), GAP + row * cell
-        sheet.paste(image, (left + (side - image.width) // 2, top + tallest - image.height))
+    height = tallest + ABOVE + LINE * max(map(len, captions)) + GAP
+    row = Image.new("RGB", (GAP + columns * (side + GAP), height), "white")
+    pen = ImageDraw.Draw(row)
+    for column, (tile, image, lines) in enumerate(zip(tiles, images, captions, strict=True)):
+        middle = GAP + column * (side + GAP) + side // 2
+        row.paste(image, (middle - image.width // 2, tallest - image.height))
         for place, line in enumerate(lines):
-            at = (left + side / 2, top + tallest + 4 + LINE * place)
+            at = (middle, tallest + ABOVE + LINE * place)
             pen.text(at, line, fill=tile.colour, font=font, anchor="ma")
-    return sheet
+    return row
 
 
 def write_sheet(file: Path, tiles: Sequence[Tile], columns: int, side: int = SIDE) -> None:

@@ -44,6 +44,15 @@ def test_tiles_stand_row_by_row_and_keep_their_shape() -> None:
     assert place_of(sheet, colours[2]) == (GAP + 39.5, GAP + cell + 39.5, 40, 80)
 
 
+def test_a_row_is_as_high_as_what_is_in_it() -> None:
+    flat, blue = plain(40, 80, (200, 0, 0)), (0, 0, 200)
+    tiles = [Tile(flat, "a"), Tile(flat, "word " * 40), Tile(plain(80, 80, blue), "b")]
+    sheet = draw_sheet(tiles, columns=2, side=80)
+    below = GAP + 40 + 4 + MOST_LINES * LINE + GAP
+    assert place_of(sheet, blue) == (GAP + 39.5, below + 39.5, 80, 80)
+    assert sheet.height == below + 80 + 4 + LINE + GAP
+
+
 @pytest.mark.parametrize(("x", "y"), [(0.0, 0.0), (-0.5, 0.5), (0.6, -0.2)])
 def test_a_mark_lies_on_its_point(x: float, y: float) -> None:
     sheet = draw_sheet([Tile(plain(30, 40, (90, 90, 90)), "", [Mark(x, y, "blue")])], 1, side=160)
