@@ -52,7 +52,7 @@ def tiles(project: Project, recipe: str, name: str, height: int) -> list[np.ndar
     """Cut the images out of a sheet of 24, int [height, 160, 3] each."""
     with Image.open(project.folder / f"results/{recipe}/look/pictures/{name}.jpg") as image:
         sheet = np.asarray(image).astype(int)
-    dark = sheet.mean((1, 2)) < 190  # images, not captions
+    dark = sheet.mean((1, 2)) < 140  # images, not captions
     tops = np.flatnonzero(dark[1:] & ~dark[:-1]) + 1
     assert len(tops) == ROWS
     corners = [(top, GAP + column * (SIDE + GAP)) for top in tops for column in range(COLUMNS)]
