@@ -22,7 +22,7 @@ from thaw.params.training.augment import Augment
 from thaw.params.training.data import Data
 
 STAGES = (
-    "download", "untar", "weights", "split", "pack",
+    "download", "untar", "weights", "split", "pack", "look",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
     "lr_find", "fit", "evaluate", "interpret",
 )  # fmt: skip

@@ -54,7 +54,8 @@ def timing_key(stage: str, recipe: str, sections: Iterable[str], root: Path = Pa
     wanted = set(sections)
     values = {k: v for k, v in read_recipes(root / PARAMS_FILE)[recipe].items() if k in wanted}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for file in sorted((root / "results" / recipe / stage).glob("*")):
+    folder = root / "results" / recipe / stage
+    for file in sorted(folder.rglob("*")):
         if file.name != NAME and file.is_file():
-            digest.update(f"{file.name} {file_sha256(file)}\n".encode())
+            digest.update(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}\n".encode())
     return digest.hexdigest()[:32]

@@ -8,11 +8,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn.functional import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    mse_loss,
-)
 
 from stages.common.key import content_key, loaded_modules
 from stages.common.paths import SCRATCH, Paths
@@ -26,14 +21,9 @@ from thaw.params.training.fit import Fit, metrics_of
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
 from thaw.training.augment import View, out_of_frame, points_in_image
-from thaw.training.batches import (
-    FeatureBatches,
-    ImageBatches,
-    Images,
-    resident_pixels,
-)
+from thaw.training.batches import FeatureBatches, ImageBatches, Images
 from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
-from thaw.training.fit import History, Loss, Measure, Setting, fit, predict, validate
+from thaw.training.fit import History, Measure, Setting, fit, predict, validate
 from thaw.training.lr_curve import Curve
 from thaw.training.lr_test import lr_range_test
 from thaw.training.model import (
@@ -50,22 +40,19 @@ from thaw.training.resume import Checkpoint
 from thaw.vision.features import FeatureCache, compute_features, fold_batch_norms
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
 from thaw.vision.items import read_items
+from thaw.vision.losses import LOSSES
 from thaw.vision.metrics import measure, measure_labels, measure_points
 from thaw.vision.model_file import ModelFile, write_model_file
+from thaw.vision.split_images import split_images
 from thaw.vision.task import Task
 
-LOSSES: dict[Task, Loss] = {
-    "label": cross_entropy,
-    "labels": binary_cross_entropy_with_logits,
-    "points": mse_loss,
-}
 # All that cached features depend on, apart from settings and files.
 FEATURE_MODULES = [
     "stages.training",
     "thaw.core.randomness",
     "thaw.pack",
     *(f"thaw.training.{name}" for name in ("augment", "batches", "body", "model", "precision")),
-    *(f"thaw.vision.{name}" for name in ("features", "items", "task")),
+    *(f"thaw.vision.{name}" for name in ("features", "items", "split_images", "task")),
 ]  # fmt: skip
 
 
@@ -135,19 +122,7 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
             f"recipes.{paths.recipe}.model.y_range: {params.model.y_range} is for points, and "
             "these items have classes. Remove it."
         )
-    resident = resident_pixels(packed, device)
-    images = {
-        split: Images(
-            packed,
-            torch.from_numpy(part.rows),
-            torch.from_numpy(part.targets),
-            params.augment,
-            device,
-            points=task == "points",
-            resident=resident,
-        )
-        for split, part in items.items()
-    }
+    images = split_images(packed, items, task, params.augment, device)
     outputs = len(vocab) or items["train"].targets.shape[1]
     network = build_network(params.model, outputs, params.seed).to(device)
     precision = choose_precision(params.precision, device, network)
@@ -213,8 +188,7 @@ def feature_batches(training: Training, batch_size: int) -> FeatureBatches:
             ),
         ).to(device)
 
-    names = [f"view{number:03}" for number in range(params.augment.views)]
-    views = {name: training.training.random(params.seed, "views", name) for name in names}
+    views = training.training.cached_views(params.seed)
     plain = training.validation.plain()
     return FeatureBatches(
         views=[features(name, training.training, view) for name, view in views.items()],

@@ -1,7 +1,7 @@
 """A finished vision model, ready for images that nobody has packed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,14 @@ class Predictor:
 
 
 def open_predictor(folder: Path) -> Predictor:
+    """Load a model as `open_model` does, made quick for answers where that changes none."""
+    predictor = open_model(folder)
+    if predictor.precision == "fp32":  # only there is the difference no more than rounding
+        return replace(predictor, network=fold_batch_norms(predictor.network))
+    return predictor
+
+
+def open_model(folder: Path) -> Predictor:
     """Load a model on the GPU if there is one, else on the CPU.
 
     Args:
@@ -73,6 +81,4 @@ def open_predictor(folder: Path) -> Predictor:
     precision = about.precision if same else choose_precision("auto", device, network)
     load_weights(folder / "model.safetensors", network)
     network.to(device).eval()
-    if precision == "fp32":  # only there is the difference no more than rounding
-        network = fold_batch_norms(network)
     return Predictor(about, network, device, precision)

@@ -67,6 +67,9 @@ def test_a_run_is_complete_after_plain_dvc_repro(trained: Project) -> None:
     assert noted == {"key": tags["thaw.key"]}
     files = {file.path for file in client.list_artifacts(run.info.run_id, "threshold")}
     assert {"threshold/curve.png", "threshold/curve.csv"} <= files
+    for kind, name in (("pictures", "batch.jpg"), ("tables", "classes.csv")):
+        looked = [f.path for f in client.list_artifacts(run.info.run_id, f"look/{kind}")]
+        assert f"look/{kind}/{name}" in looked
     paths = [file.path for file in client.list_artifacts(run.info.run_id)]
     assert "predictions.parquet" in paths
 

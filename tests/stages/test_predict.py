@@ -1,4 +1,7 @@
-"""`python -m thaw.predict` on models of all four tasks: what it says is what validation saw."""
+"""`python -m thaw.predict` on models of all four tasks: what it says is what validation saw.
+
+`python -m thaw.summary` of the same models.
+"""
 
 import io
 import json
@@ -17,6 +20,7 @@ from tiny_data import FILMS, archive, heads, points_recipe, several_recipe, thin
 
 from thaw.evaluation import sigmoid, softmax
 from thaw.predict import main
+from thaw.summary.__main__ import main as summarise
 
 pytestmark = pytest.mark.slow
 
@@ -264,3 +268,80 @@ def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], mes
     code, lines, errors = predict(*arguments)
     assert (code, lines) == (1, [])
     assert re.search(message, errors), errors
+
+
+def rows(printed: str) -> dict[str, list[str]]:
+    """The cells of a printed table, by the first of each row; of equal ones the first row's."""
+    found: dict[str, list[str]] = {}
+    for line in printed.splitlines():
+        first, *cells = re.split(r" {2,}", line.strip())
+        found.setdefault(first, cells)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "item", "packed", "targets", "outputs"),
+    [
+        ("one", "cross/0.png: cross", "36 x 43 x 3", "1", "1 x 3"),
+        ("several", "01.png: bar", "36 x 43 x 3", "1 x 2", "1 x 2"),
+        ("points", "01/frame_00000_rgb.png: (9.0, 10.0)", "36 x 43 x 3", "1 x 2", "1 x 2"),
+    ],
+)
+def test_a_summary_follows_an_item_and_a_batch(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    recipe: str,
+    item: str,
+    packed: str,
+    targets: str,
+    outputs: str,
+) -> None:
+    monkeypatch.chdir(project.folder)
+    assert summarise([recipe, "--batch", "8"]) == 0
+    said = capsys.readouterr().out
+    table = rows(said)
+    assert item in said
+    file = next(line for line in said.splitlines() if line.startswith(f"data/{recipe}/raw/"))
+    with Image.open(project.folder / file) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    height, width, _ = pixels.shape
+    assert table["decoded, upright"] == [
+        f"{height} x {width} x 3", "uint8", f"{pixels.min()} .. {pixels.max()}",
+    ]  # fmt: skip
+    assert table["packed"][:2] == [packed, "uint8"]
+    assert table["targets"][0] == targets
+    assert table["points" if recipe == "points" else "logits"][0] == outputs
+    assert "a batch of 8 training images" in said
+    # shufflenet_v2_x0_5 without its classifier; norms of 2048 and 16 inputs, and two matrices.
+    assert "body: 341,792 parameters; 0 train frozen, 341,792 after" in said
+    head = 2 * 2048 + 2048 * 16 + 2 * 16 + 16 * int(outputs.rsplit(maxsplit=1)[-1])
+    assert f"head: {head:,} parameters; {head:,} train frozen, {head:,} after" in said
+
+
+def test_a_summary_of_ratings_counts_rows_of_users_and_items(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.folder)
+    assert summarise(["models/films"]) == 0
+    table = rows(capsys.readouterr().out)
+    about = json.loads((project.folder / "models/films/model.json").read_text())
+    assert table["users Embedding"][-1] == f"{(len(about['users']) + 1) * 7:,}"
+    assert table["items Embedding"][:2] == ["64 x 7", "float32"]
+
+
+def test_a_summary_needs_a_trained_model_and_its_data(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(project.folder)
+    assert summarise(["oen"]) == 1
+    assert "models/oen/model.json does not exist. Train first" in capsys.readouterr().err
+    shutil.copytree(project.folder / "models/one", tmp_path / "models/one")
+    assert summarise([str(tmp_path / "models/one")]) == 1
+    assert "packed.bin is missing" in capsys.readouterr().err
+    shutil.copytree(project.folder / "models/films", tmp_path / "models/films")
+    assert summarise([str(tmp_path / "models/films")]) == 1
+    assert "items.parquet is missing. Bring it back" in capsys.readouterr().err

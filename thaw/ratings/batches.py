@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from thaw.core.randomness import generator
-from thaw.training.batches import chunks
+from thaw.training.batches import chunks, shuffled
 
 VALID_BATCH = 2**16  # held-out ratings at once; bounds memory, changes no number
 
@@ -38,9 +36,7 @@ class RatingsBatches:
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pairs int64 [2, b] and ratings float [b, 1]."""
-        order = torch.randperm(
-            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
-        )
+        order = shuffled(self.items, self.seed, self.stage, epoch)
         lengths = [len(positions) for positions in chunks(order, self.batch_size)]
         order = order.to(self.ratings.device)
         yield from zip(

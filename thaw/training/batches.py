@@ -73,6 +73,15 @@ class Images:
         """An augmented view of these images for one purpose."""
         return random_view(self.shapes, self.augment, generator(seed, *purpose))
 
+    def epoch_view(self, seed: int, stage: str, epoch: int) -> View:
+        """The augmented view of an epoch's live images."""
+        return self.random(seed, stage, epoch, "augment")
+
+    def cached_views(self, seed: int) -> dict[str, View]:
+        """The augmented views that a frozen body's features are kept of, by name."""
+        names = [f"view{number:03}" for number in range(self.augment.views)]
+        return {name: self.random(seed, "views", name) for name in names}
+
     def targets_in(self, view: View) -> Tensor:
         """Return the targets as they are when the images are seen through a view."""
         return move_points(self.targets, view) if self.points else self.targets
@@ -170,14 +179,12 @@ class ImageBatches:
         return self.training.targets_in(self._view(epoch))
 
     def _view(self, epoch: int) -> View:
-        return self.training.random(self.seed, self.stage, epoch, "augment")
+        return self.training.epoch_view(self.seed, self.stage, epoch)
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images float [b, c, h, w] and their targets."""
         view, targets = self._view(epoch), self.training_targets(epoch)
-        order = torch.randperm(
-            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
-        )
+        order = shuffled(self.items, self.seed, self.stage, epoch)
         parts = chunks(order, self.batch_size)
         for positions, canvas in zip(parts, self.training.canvases(parts), strict=True):
             yield (
@@ -228,9 +235,7 @@ class FeatureBatches:
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield features float [b, features] and their targets."""
         features, targets = self.views[epoch % len(self.views)], self.training_targets(epoch)
-        order = torch.randperm(
-            self.items, generator=generator(self.seed, self.stage, epoch, "shuffle")
-        )
+        order = shuffled(self.items, self.seed, self.stage, epoch)
         for positions in chunks(order, self.batch_size):
             where = positions.to(features.device)
             yield features[where], targets[where]
@@ -238,6 +243,11 @@ class FeatureBatches:
     def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all validation features at once."""
         yield self.valid_features, self.valid_targets
+
+
+def shuffled(items: int, seed: int, stage: str, epoch: int) -> Tensor:
+    """Return the order of an epoch's training items, int64 [items]."""
+    return torch.randperm(items, generator=generator(seed, stage, epoch, "shuffle"))
 
 
 def chunks(order: Tensor, length: int) -> list[Tensor]:

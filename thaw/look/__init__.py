@@ -1,0 +1,1 @@
+"""What a recipe's images are, before a model is trained on them."""

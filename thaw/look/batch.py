@@ -1,0 +1,91 @@
+"""The first images that training sees, as they are and as augmentation shows them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thaw.look.tables import NONE
+from thaw.sheet import Mark, Tile
+from thaw.training.augment import View, out_of_frame
+from thaw.training.batches import Images, shuffled
+from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.vision.items import Items
+from thaw.vision.task import Task
+
+FIRST_FIT = "fit_frozen"
+
+
+def first_view(images: Images, seed: int) -> View:
+    """Return the view of the training images in the frozen fit's first epoch."""
+    cached = images.cached_views(seed)
+    return next(iter(cached.values())) if cached else images.epoch_view(seed, FIRST_FIT, 0)
+
+
+def first_positions(images: Images, seed: int, count: int) -> Tensor:
+    """Return the positions of the frozen fit's first training images, int64 [count] at most."""
+    return shuffled(len(images.rows), seed, FIRST_FIT, 0)[:count]
+
+
+def packed_tiles(images: Images, positions: Tensor, captions: Sequence[str]) -> list[Tile]:
+    """Show images as they are packed, with their points."""
+    points = targets_at(images, images.targets, positions)
+    pixels = [images.packed.image(row) for row in images.rows[positions].tolist()]
+    return tiles(pixels, captions, points)
+
+
+def augmented_tiles(
+    images: Images, positions: Tensor, captions: Sequence[str], view: View
+) -> list[Tile]:
+    """Show images as training sees them, points moved with them; a point may be lost.
+
+    Args:
+        images: of the training split.
+        positions: int64 [n], into `images`.
+        captions: of each.
+        view: of all of `images`.
+    """
+    points = targets_at(images, images.targets_in(view), positions)
+    pixels = list(displayed(images.render(positions, view)).numpy())
+    lost = [out_of_frame(torch.tensor(those)) for those in points]
+    said = [
+        f"{caption} (out of frame)" if count else caption
+        for caption, count in zip(captions, lost, strict=True)
+    ]
+    return tiles(pixels, said, points)
+
+
+def targets_at(images: Images, targets: Tensor, positions: Tensor) -> list[list[list[float]]]:
+    """Return x and y of each point of some images; no points if targets are classes."""
+    if not images.points:
+        return [[] for _ in positions]
+    places: list[list[list[float]]] = targets[positions].view(len(positions), -1, 2).tolist()
+    return places
+
+
+def tiles(
+    pixels: Sequence[np.ndarray], captions: Sequence[str], points: Sequence[list[list[float]]]
+) -> list[Tile]:
+    """Put images, captions and points together."""
+    return [
+        Tile(image, caption, [Mark(x, y) for x, y in places])
+        for image, caption, places in zip(pixels, captions, points, strict=True)
+    ]
+
+
+def displayed(images: Tensor) -> Tensor:
+    """Undo the normalisation of float [n, 3, h, w]: uint8 [n, h, w, 3]."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    levels = (images * std + mean).mul(255).round().clamp(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def captions_of(items: Items, positions: Tensor, task: Task, vocab: Sequence[str]) -> list[str]:
+    """Name the labels of some items; of points the file."""
+    if task == "points":
+        return [items.paths[position] for position in positions.tolist()]
+    targets = items.targets[positions.numpy()]
+    if task == "label":
+        return [vocab[target] for target in targets]
+    return [", ".join(vocab[int(i)] for i in np.flatnonzero(row > 0.5)) or NONE for row in targets]

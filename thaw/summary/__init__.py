@@ -1,0 +1,1 @@
+"""One item and one batch through every step of the data and of the model."""
