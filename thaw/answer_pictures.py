@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw, ImageFont
 from thaw.answers import Answer
 from thaw.core.files import replacing
 from thaw.images import read_image
+from thaw.marks import mark
 
 SIDE = 512  # short side of the picture in pixels, at most
 LINE = 22
-RADIUS = 6
 
 
 def draw_answer(file: Path, said: Answer, picture_file: Path) -> None:
@@ -33,10 +33,3 @@ def draw_answer(file: Path, said: Answer, picture_file: Path) -> None:
         pen.text((6, height + 2 + LINE * number), line, fill="black", font=font)
     with replacing(picture_file) as part:
         picture.save(part, "PNG")
-
-
-def mark(pen: ImageDraw.ImageDraw, x: float, y: float) -> None:
-    """Draw a ring with a dot, dark on light, so that it shows on any ground."""
-    for radius, colour, width in ((RADIUS + 1, "black", 4), (RADIUS, "white", 2)):
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=width)
-    pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill="red", outline="white")
