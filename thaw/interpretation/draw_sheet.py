@@ -16,7 +16,7 @@ from thaw.marks import mark
 
 LARGEST, SMALLEST = 160, 64  # a tile's longer side in pixels
 AREA = 1_000_000  # pixels of all tiles together, roughly
-WIDTH = 1200  # of a sheet with blocks side by side, at most
+WIDTH = 1440  # of a sheet with blocks side by side, at most
 NARROWEST = 560  # so that there is room for the title
 MARGIN, GAP, BLOCK_GAP = 16, 12, 28
 BAR = 4
@@ -169,7 +169,7 @@ def marked(image: Image.Image, tile: Tile) -> Image.Image:
 
 
 def jpeg(picture: Image.Image) -> bytes:
-    """Encode as well as fits into `BYTES`, if it does; colours at full resolution, for thin marks."""
+    """Encode as well as fits into `BYTES`; colours at full resolution, for thin marks."""
     content = b""
     for quality in QUALITIES:
         buffer = io.BytesIO()

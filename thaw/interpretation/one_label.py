@@ -54,7 +54,8 @@ class OneLabel:
     @cached_property
     def answers(self) -> Ints:
         """The classes predicted, int64 [n]."""
-        return self.logits.argmax(1)
+        answers: Ints = self.logits.argmax(1)
+        return answers
 
     @cached_property
     def right(self) -> Mask:
@@ -65,7 +66,9 @@ class OneLabel:
     def losses(self) -> Floats:
         """Cross-entropy, float64 [n]."""
         logits = self.logits.astype(np.float64)
-        return np.logaddexp.reduce(logits, 1) - logits[np.arange(len(logits)), self.targets]
+        of_target = logits[np.arange(len(logits)), self.targets]
+        losses: Floats = np.logaddexp.reduce(logits, 1) - of_target
+        return losses
 
     @cached_property
     def of_actual(self) -> Floats:
@@ -75,7 +78,8 @@ class OneLabel:
     @cached_property
     def confidence(self) -> Floats:
         """The probability of the predicted class, float64 [n]."""
-        return self.probabilities.max(1)
+        confidence: Floats = self.probabilities.max(1)
+        return confidence
 
     @cached_property
     def counts(self) -> Ints:

@@ -62,7 +62,8 @@ class Points:
     @cached_property
     def errors(self) -> Floats:
         """The mean of an item's points, in pixels, float64 [n]."""
-        return self.distances.mean(1)
+        errors: Floats = self.distances.mean(1)
+        return errors
 
 
 def tables(items: Points, plan: Interpret) -> dict[str, pd.DataFrame]:

@@ -79,7 +79,8 @@ class SeveralLabels:
     @cached_property
     def right(self) -> Mask:
         """Whether all of an item's labels are right, bool [n]."""
-        return np.equal(self.given, self.there).all(1)
+        right: Mask = (self.given == self.there).all(axis=1)
+        return right
 
     @cached_property
     def cell_losses(self) -> Floats:
@@ -90,12 +91,14 @@ class SeveralLabels:
     @cached_property
     def losses(self) -> Floats:
         """The mean of an item's classes, float64 [n]."""
-        return self.cell_losses.mean(1)
+        losses: Floats = self.cell_losses.mean(1)
+        return losses
 
     @cached_property
     def worst(self) -> Ints:
         """The class with each item's largest loss, int64 [n]."""
-        return self.cell_losses.argmax(1)
+        worst: Ints = self.cell_losses.argmax(1)
+        return worst
 
     @cached_property
     def counts(self) -> Ints:
