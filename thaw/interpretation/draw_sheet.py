@@ -15,7 +15,7 @@ from thaw.interpretation.text import font, wrap, write_line
 from thaw.marks import mark
 
 LARGEST, SMALLEST = 160, 64  # a tile's longer side in pixels
-AREA = 1_000_000  # pixels of all tiles together, roughly
+AREA = 800_000  # pixels of all tiles together, roughly
 WIDTH = 1440  # of a sheet with blocks side by side, at most
 NARROWEST = 560  # so that there is room for the title
 MARGIN, GAP, BLOCK_GAP = 16, 12, 28
@@ -24,7 +24,8 @@ TEXT, LINE = 11, 15
 HEADING, TITLE = 26, 18
 GROUND, EMPTY = "white", "#f1f1f1"
 BYTES = 300_000
-QUALITIES = (85, 75, 65, 55)
+# JPEG's quality, and how much coarser colours are than light (0: not), best first.
+QUALITIES = ((85, 0), (75, 0), (75, 2), (60, 2), (50, 2))
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,18 @@ def marked(image: Image.Image, tile: Tile) -> Image.Image:
 
 
 def jpeg(picture: Image.Image) -> bytes:
-    """Encode as well as fits into `BYTES`; colours at full resolution, for thin marks."""
+    """Encode in the best quality that fits into `BYTES`, else in the lowest."""
     content = b""
-    for quality in QUALITIES:
+    for quality, subsampling in QUALITIES:
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+        picture.save(
+            buffer,
+            "JPEG",
+            quality=quality,
+            subsampling=subsampling,
+            optimize=True,
+            progressive=True,
+        )
         content = buffer.getvalue()
         if len(content) <= BYTES:
             break

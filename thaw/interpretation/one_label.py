@@ -22,6 +22,7 @@ READ = (
     "is: the actual label and its probability. said: the predicted one and its probability. "
     "Below: the loss, and the file."
 )
+READ_HEADED = "said: the predicted label and its probability. Below: the loss, and the file."
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,18 @@ def of_each_class(items: OneLabel, plan: Interpret, title: str, among: Mask) -> 
         of_class = items.targets == number
         rows = highest(clear, among & of_class, plan.per_class)
         note = f"{(items.right & of_class).sum()} of {of_class.sum()} right"
-        blocks.append(([tile(items, row) for row in rows], note))
-    return by_class(title, READ, items.vocab, blocks, plan.per_class)
+        blocks.append(([tile(items, row, headed=True) for row in rows], note))
+    return by_class(title, READ_HEADED, items.vocab, blocks, plan.per_class)
 
 
-def tile(items: OneLabel, row: int) -> Tile:
-    """Return an item's tile: both labels with their probabilities, loss and path."""
+def tile(items: OneLabel, row: int, headed: bool = False) -> Tile:
+    """Return an item's tile: both labels with their probabilities, loss and path.
+
+    Args:
+        items: all of them.
+        row: the item's.
+        headed: whether the actual label stands above already.
+    """
     right = bool(items.right[row])
     colour = GREEN if right else RED
     actual, answer = items.vocab[items.targets[row]], items.vocab[items.answers[row]]
@@ -175,4 +182,4 @@ def tile(items: OneLabel, row: int) -> Tile:
         Line("right" if right else "wrong", f"loss {items.losses[row]:.3f}", colour),
         Line(items.paths[row], colour=GREY, cut_front=True),
     ]
-    return Tile(int(row), caption, colour)
+    return Tile(int(row), caption[1:] if headed else caption, colour)
