@@ -15,7 +15,7 @@ from thaw.interpretation.text import font, wrap, write_line
 from thaw.marks import mark
 
 LARGEST, SMALLEST = 160, 64  # a tile's longer side in pixels
-AREA = 800_000  # pixels of all tiles together, roughly
+AREA = 700_000  # pixels of all tiles together, roughly
 WIDTH = 1440  # of a sheet with blocks side by side, at most
 NARROWEST = 560  # so that there is room for the title
 MARGIN, GAP, BLOCK_GAP = 16, 12, 28
@@ -174,14 +174,8 @@ def jpeg(picture: Image.Image) -> bytes:
     content = b""
     for quality, subsampling in QUALITIES:
         buffer = io.BytesIO()
-        picture.save(
-            buffer,
-            "JPEG",
-            quality=quality,
-            subsampling=subsampling,
-            optimize=True,
-            progressive=True,
-        )
+        # Neither optimized nor progressive: Pillow's buffer for these is too small for noise.
+        picture.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
         content = buffer.getvalue()
         if len(content) <= BYTES:
             break

@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-MOST_TILES = 96  # on a sheet sorted by class: more would be too small, or too many bytes
+MOST_TILES = 75  # on a sheet sorted by class: more would be too small, or too many bytes
 DECIMALS = 6  # the last bits of exponentials differ between processors
 
 
