@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     "download", "untar", "weights", "split", "pack",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "record",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
+    "interpret", "record",
 ]  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
         ("download", "untar"), ("untar", "split"), ("untar", "pack"), ("weights", "lr_frozen"),
         ("lr_frozen", "fit_frozen"), ("fit_frozen", "lr_unfrozen"),
         ("lr_unfrozen", "fit_unfrozen"), ("fit_unfrozen", "evaluate"),
-        ("fit_unfrozen", "threshold"),
+        ("fit_unfrozen", "threshold"), ("threshold", "interpret"), ("pack", "interpret"),
     ]:  # fmt: skip
         assert f'"{before}@tiny" -> "{after}@tiny"' in edges
     assert '"split@tiny" -> "pack@tiny"' not in edges

@@ -67,6 +67,10 @@ def test_a_run_is_complete_after_plain_dvc_repro(trained: Project) -> None:
     assert noted == {"key": tags["thaw.key"]}
     files = {file.path for file in client.list_artifacts(run.info.run_id, "threshold")}
     assert {"threshold/curve.png", "threshold/curve.csv"} <= files
+    for folder, name in (("tables", "confusion.csv"), ("pictures", "top_losses.jpg")):
+        place = f"interpret/{folder}"
+        files = {file.path for file in client.list_artifacts(run.info.run_id, place)}
+        assert f"{place}/{name}" in files
     paths = [file.path for file in client.list_artifacts(run.info.run_id)]
     assert "predictions.parquet" in paths
 
