@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 
 from thaw.evaluation import sigmoid, softmax
 from thaw.interpretation import one_label, points, several_labels
-from thaw.interpretation.confusion import confusion_counts, most_confused
+from thaw.interpretation.confusion import confusion_counts, counts_of_each, most_confused
 from thaw.interpretation.one_label import OneLabel
 from thaw.interpretation.order import by_class, drawn, highest
 from thaw.interpretation.points import Points
@@ -164,6 +164,11 @@ def test_cells_of_several_labels_are_scikit_learns() -> None:
         )
     losses = [sk.log_loss(t, p, labels=[0, 1]) for t, p in zip(there, sigmoid(logits), strict=True)]
     np.testing.assert_allclose(items.losses, losses)
+
+
+def test_a_single_class_has_one_table() -> None:
+    given, there = np.array([[1], [1], [0], [0], [0]], bool), np.array([[1], [0], [1], [1], [0]])
+    assert counts_of_each(given, there.astype(bool)).tolist() == [[[1, 1], [2, 1]]]
 
 
 def test_what_sheets_of_several_labels_show(several: SeveralLabels) -> None:

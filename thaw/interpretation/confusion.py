@@ -56,9 +56,9 @@ def counts_of_each(given: NDArray[np.bool_], there: NDArray[np.bool_]) -> Ints:
         given: bool [n, classes], the labels answered.
         there: bool [n, classes], the right ones.
     """
-    from sklearn.metrics import multilabel_confusion_matrix
-
-    counts: Ints = multilabel_confusion_matrix(there, given)
+    # scikit-learn's own takes a single class for two.
+    cells = [[~there & ~given, ~there & given], [there & ~given, there & given]]
+    counts: Ints = np.array(cells).sum(2).transpose(2, 0, 1)
     return counts
 
 
