@@ -57,8 +57,8 @@ PACKAGES = (
     "dvc.utils.strictyaml", "dvc_data.hashfile._progress", "dvc_data.hashfile.db.local",
     "dvc_data.hashfile.status", "fsspec.implementations.memory", "matplotlib.backends.backend_agg",
     "matplotlib.figure", "pandas.core.arrays.arrow.extension_types", "pandas.io.formats.csvs",
-    "PIL.Image", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
-    "pydantic.dataclasses", "pydantic.plugin._loader", "pydantic.type_adapter",
+    "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "pyarrow.dataset", "pyarrow.pandas_compat",
+    "pyarrow.parquet", "pydantic.dataclasses", "pydantic.plugin._loader", "pydantic.type_adapter",
     "ruamel.yaml.mergevalue", "safetensors.numpy", "safetensors.torch", "sklearn.metrics",
     "tenacity", "torch", "torch._dynamo", "torchvision.models", "tqdm",
 )  # fmt: skip

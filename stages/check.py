@@ -24,12 +24,12 @@ from thaw.params.training.data import Data
 STAGES = (
     "download", "untar", "weights", "split", "pack", "look",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
-    "lr_find", "fit", "evaluate", "interpret",
+    "lr_find", "fit", "evaluate", "interpret", "interpret_ratings",
 )  # fmt: skip
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
-RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
-VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
+RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings")
+VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret_ratings"))
 
 
 @params

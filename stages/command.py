@@ -10,9 +10,9 @@ import os
 import sys
 import time
 
-from stages.check import STAGES, check
+from stages.check import STAGES, check, stages_of
 from stages.common.paths import Paths
-from stages.recipe import PARAMS_FILE, read_params
+from stages.recipe import PARAMS_FILE, is_of_ratings, read_params, read_recipes
 from stages.timing import write_timing
 from thaw.core.errors import PassingError, UserError
 
@@ -59,6 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(stage: str, recipe: str) -> None:
     """Read the stage's sections of the recipe, run it, and note how long it took."""
+    values = read_recipes().get(recipe)
+    if values is not None and stage not in stages_of(values):
+        kind = "ratings" if is_of_ratings(values) else "images"
+        raise UserError(
+            f"{recipe} is of {kind} and has no such stage. It has: {', '.join(stages_of(values))}."
+        )
     module = importlib.import_module(f"stages.{stage}")
     params = read_params(recipe, module.Params)
     started = time.perf_counter()

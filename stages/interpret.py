@@ -1,38 +1,130 @@
-"""Show what a ratings model has learned: `python -m stages interpret RECIPE`."""
+"""Show what a model of images answers rightly and wrongly: `python -m stages interpret RECIPE`.
+
+Of several labels those are given whose probability is above the threshold that the stage
+`threshold` chose, not above a half.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from stages.common.paths import Paths
-from thaw.core.files import read_json, read_parquet, replacing, write_csv
-from thaw.params.base import params, parse
-from thaw.params.ratings_model import RatingsModel
-from thaw.ratings.interpret import (
-    by_bias,
-    components,
-    crosstab,
-    draw_components,
-    nearest,
-    read_learned,
-)
+from stages.folders import new_folder
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, read_parquet, write_csv
+from thaw.interpretation import one_label, points, several_labels
+from thaw.interpretation.plots import draw_confusion, draw_errors, draw_tables
+from thaw.pack import Packed, open_packed
+from thaw.params.base import Seed, params, some_of
+from thaw.params.interpret import Interpret
+from thaw.sheets.draw import draw_sheet
+from thaw.sheets.sheet import Sheet
+from thaw.vision.task import task_of
 
 
 @params
 class Params:
-    """This stage reads no parameters: everything is beside the model."""
+    """The sections that this stage reads."""
+
+    seed: Seed
+    interpret: Interpret
+
+
+class Shown(NamedTuple):
+    """What is written.
+
+    Attributes:
+        tables: by name.
+        sheets: by name.
+        plots: each draws a PNG, by name.
+        headline: the result in a few words.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    sheets: dict[str, Sheet]
+    plots: dict[str, Callable[[Path], None]]
+    headline: str
 
 
 def run(params: Params, paths: Paths) -> None:
-    """Write biases, principal components with a picture, crosstab and nearest items."""
-    table = read_parquet(paths.items)
-    model = parse(RatingsModel, read_json(paths.model_json)["model"], str(paths.model_json))
-    learned = read_learned(paths.model, table, read_json(paths.vocab), model)
-    biases, parts = by_bias(learned), components(learned)
-    write_csv(paths.result("interpret", "bias.csv"), biases)
-    write_csv(paths.result("interpret", "components.csv"), parts)
-    write_csv(paths.result("interpret", "crosstab.csv"), crosstab(learned, table))
-    write_csv(paths.result("interpret", "nearest.csv"), nearest(learned))
-    with replacing(paths.result("interpret", "components.png")) as part:
-        draw_components(parts, part)
-    if model.bias:
-        print(f"highest bias: {', '.join(biases['title'].head(5))}")
-        print(f"lowest bias: {', '.join(biases['title'].tail(5)[::-1])}")
-    else:
-        print("bias.csv has no rows: the model has no biases (model.bias: false).")
+    """Write tables and pictures of the answers on the held-out images."""
+    predictions, vocab = read_parquet(paths.predictions), read_json(paths.vocab)
+    packed = open_packed(paths.packed, paths.packed_index)
+    rows = rows_in(packed, predictions["path"].tolist(), paths)
+    match task_of(predictions, vocab):
+        case "label":
+            shown = show_label(predictions, vocab, params)
+        case "labels":
+            thresholds = read_json(paths.threshold)
+            shown = show_labels(predictions, vocab, thresholds, params)
+        case "points":
+            sides = np.stack([packed.source_widths[rows], packed.source_heights[rows]], 1)
+            shown = show_points(predictions, sides, params)
+    with new_folder(paths.result("interpret", "tables")) as folder:
+        for name, table in shown.tables.items():
+            write_csv(folder / f"{name}.csv", table)
+    with new_folder(paths.result("interpret", "pictures")) as folder:
+        for name, draw in shown.plots.items():
+            draw(folder / f"{name}.png")
+        for name, sheet in shown.sheets.items():
+            draw_sheet(sheet, lambda row: packed.image(rows[row]), folder / f"{name}.jpg")
+    print(shown.headline)
+
+
+def rows_in(packed: Packed, images: list[str], paths: Paths) -> np.ndarray:
+    """Find the held-out images among the packed ones, int64 [n].
+
+    Raises:
+        UserError: some are not there.
+    """
+    rows = packed.rows(images)
+    if lacking := [images[i] for i in np.flatnonzero(rows < 0)]:
+        raise UserError(
+            f"{paths.predictions} has {len(lacking)} images that are not in {paths.packed_index}: "
+            f"{some_of(lacking)}. Run the recipe again: dvc repro interpret@{paths.recipe}"
+        )
+    return rows
+
+
+def show_label(predictions: pd.DataFrame, vocab: list[str], params: Params) -> Shown:
+    """Tell what is to be written of answers of one label."""
+    items = one_label.OneLabel.read(predictions, vocab)
+    tables = one_label.tables(items, params.interpret)
+    first = tables["most_confused"].head(3).itertuples(index=False)
+    confused = [f"{actual} as {predicted} ({count})" for actual, predicted, count in first]
+    return Shown(
+        tables,
+        one_label.sheets(items, params.interpret, params.seed),
+        {"confusion": partial(draw_confusion, items.counts, vocab)},
+        f"most confused: {', '.join(confused) or 'no two classes'}",
+    )
+
+
+def show_labels(
+    predictions: pd.DataFrame, vocab: list[str], thresholds: dict[str, float], params: Params
+) -> Shown:
+    """Tell what is to be written of answers of several labels."""
+    items = several_labels.SeveralLabels.read(predictions, vocab, thresholds)
+    return Shown(
+        several_labels.tables(items, params.interpret),
+        several_labels.sheets(items, params.interpret, params.seed),
+        {"confusion": partial(draw_tables, items.counts, vocab)},
+        f"all labels right: {items.right.sum()} of {len(items.right)} images",
+    )
+
+
+def show_points(predictions: pd.DataFrame, sides: np.ndarray, params: Params) -> Shown:
+    """Tell what is to be written of points; `sides` are the originals', int64 [n, 2]."""
+    items = points.Points.read(predictions, sides)
+    tables = points.tables(items, params.interpret)
+    worst = tables["top_losses"].iloc[0]
+    return Shown(
+        tables,
+        points.sheets(items, params.interpret, params.seed),
+        {"errors": partial(draw_errors, items)},
+        f"largest error: {worst['error_pixels']:.1f} pixels, {worst['path']}",
+    )

@@ -13,7 +13,7 @@ from thaw.params.base import Seed, params, plural, some_of
 from thaw.params.training.augment import Augment
 from thaw.vision.items import read_items
 
-TILES, COLUMNS = 24, 6
+TILES = 24
 
 
 @params
@@ -47,13 +47,14 @@ def run(params: Params, paths: Paths) -> None:
 
     from stages.common.torch_setup import set_up_torch
     from thaw.look.batch import (
-        augmented_tiles,
+        as_augmented,
+        as_packed,
         captions_of,
         first_positions,
         first_view,
-        packed_tiles,
+        sheet_of,
     )
-    from thaw.sheet import write_sheet
+    from thaw.sheets.draw import draw_sheet
     from thaw.vision.split_images import split_images
 
     set_up_torch(params.threads)
@@ -61,12 +62,17 @@ def run(params: Params, paths: Paths) -> None:
     positions = first_positions(images, params.seed, TILES)
     captions = captions_of(items["train"], positions, task, vocab)
     view = first_view(images, params.seed)
-    sheets = {
-        "batch_before": packed_tiles(images, positions, captions),
-        "batch": augmented_tiles(images, positions, captions, view),
+    batches = {
+        "batch_before": (as_packed(images, positions, captions), "A training batch, as packed"),
+        "batch": (
+            as_augmented(images, positions, captions, view),
+            "The same batch, as training sees it",
+        ),
     }
-    for name, tiles in sheets.items():
-        write_sheet(paths.result("look", f"pictures/{name}.jpg"), tiles, COLUMNS)
+    for name, (batch, title) in batches.items():
+        sheet = sheet_of(batch, title, f"The first {len(batch)} images of the frozen fit.")
+        pixels = [seen.pixels for seen in batch]
+        draw_sheet(sheet, pixels.__getitem__, paths.result("look", f"pictures/{name}.jpg"))
 
 
 def told_dimensions(sizes: pd.DataFrame) -> str:

@@ -19,6 +19,7 @@ PARAMS_FILE = Path("params.yaml")
 SHARED = ("seed", "threads", "precision", "data", "model", "download", "untar", "split")
 OF_IMAGES = (
     "augment", "weights", "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
+    "interpret",
 )  # fmt: skip
 OF_RATINGS = ("lr_find", "fit")
 SECTIONS = SHARED + OF_IMAGES + OF_RATINGS

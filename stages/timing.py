@@ -14,6 +14,8 @@ from stages.recipe import PARAMS_FILE, read_recipes
 from thaw.core.files import file_sha256, read_json, write_json
 
 NAME = "timing.json"
+# Stages whose results lie in another one's folder: of two kinds of recipes, each has one of them.
+FOLDERS = {"interpret_ratings": "interpret"}
 
 
 def write_timing(
@@ -28,9 +30,10 @@ def write_timing(
         seconds: wall time.
         rates: such as images_per_second.
     """
-    path = Paths(recipe).result(stage, NAME)
+    folder = FOLDERS.get(stage, stage)
+    path = Paths(recipe).result(folder, NAME)
     read = sorted(sections)
-    key = timing_key(stage, recipe, read)
+    key = timing_key(folder, recipe, read)
     write_json(path, {"key": key, "sections": read, "seconds": round(seconds, 3)} | rates)
 
 
@@ -44,13 +47,13 @@ def stage_seconds(recipe: str, root: Path = Path()) -> float:
 
 
 def timing_is_current(stage: str, recipe: str, root: Path = Path()) -> bool:
-    """Say whether a stage's timing belongs to its present parameters and results."""
+    """Say whether the timing in a stage's folder belongs to present parameters and results."""
     timing = read_json(root / Paths(recipe).result(stage, NAME))
     return bool(timing["key"] == timing_key(stage, recipe, timing.get("sections", []), root))
 
 
 def timing_key(stage: str, recipe: str, sections: Iterable[str], root: Path = Path()) -> str:
-    """Hash some sections of a recipe and a stage's other results."""
+    """Hash some sections of a recipe and the other results in a stage's folder."""
     wanted = set(sections)
     values = {k: v for k, v in read_recipes(root / PARAMS_FILE)[recipe].items() if k in wanted}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())

@@ -80,6 +80,7 @@ def tiny_recipe(archive: Path) -> dict:
         "lr_unfrozen": {"steps": 20, "batch_size": 8},
         "fit_unfrozen": {"epochs": 3, "lr": [1e-4, 1e-3], "batch_size": 8},
         "threshold": {},
+        "interpret": {},
     }
 
 

@@ -84,5 +84,6 @@ def real_recipe(name: str, archives: Path, weights: Path) -> dict[str, Any]:
         "lr_unfrozen": {"steps": 0},
         "fit_unfrozen": {"epochs": 1, "lr": [1e-5, 1e-4]},
         "threshold": {},
+        "interpret": {},
     }
     return recipe | PASCAL if name == "pascal" else recipe

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from thaw.answers import Answer
 from thaw.core.files import replacing
 from thaw.images import read_image
-from thaw.sheet import mark
+from thaw.sheets.marks import mark
 
 SIDE = 512  # short side of the picture in pixels, at most
 LINE = 22

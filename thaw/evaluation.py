@@ -84,12 +84,9 @@ def evaluate_points(predictions: pd.DataFrame) -> Evaluation:
         for name in ("prediction", "target")
     )
     distances = np.linalg.norm((outputs - targets).reshape(len(outputs), -1, 2), axis=2)
-    own = ("path", "label", "split", "target", "prediction")
     rows = [
-        {"group": f"{column} {group}", "items": len(places)} | pixel_metrics(distances[places])
-        for column in predictions.columns
-        if column not in own and predictions[column].nunique() < len(predictions)
-        for group, places in sorted(predictions.groupby(column).indices.items())
+        {"group": group, "items": len(places)} | pixel_metrics(distances[places])
+        for group, places in groups_of(predictions).items()
     ]
     metrics = {"items": len(outputs), **pixel_metrics(distances)}
     return Evaluation(
@@ -97,6 +94,24 @@ def evaluate_points(predictions: pd.DataFrame) -> Evaluation:
         pd.DataFrame(rows, columns=["group", "items", "mean_pixels", *QUANTILES]),
         f"mean error {metrics['mean_pixels']:.2f} pixels",
     )
+
+
+def groups_of(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the rows of each group of every further column of the items whose values repeat.
+
+    Args:
+        predictions: of points, a row per held-out item.
+
+    Returns:
+        int [rows] by name, such as "folder 13".
+    """
+    own = ("path", "label", "split", "target", "prediction")
+    return {
+        f"{column} {group}": places
+        for column in predictions.columns
+        if column not in own and predictions[column].nunique() < len(predictions)
+        for group, places in sorted(predictions.groupby(column).indices.items())
+    }
 
 
 def pixel_metrics(distances: np.ndarray) -> dict[str, float]:

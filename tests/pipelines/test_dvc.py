@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     "download", "untar", "weights", "split", "pack", "look",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "record",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
+    "interpret", "record",
 ]  # fmt: skip
 
 
@@ -87,6 +88,7 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
         ("lr_frozen", "fit_frozen"), ("fit_frozen", "lr_unfrozen"),
         ("lr_unfrozen", "fit_unfrozen"), ("fit_unfrozen", "evaluate"),
         ("fit_unfrozen", "threshold"), ("split", "look"), ("pack", "look"),
+        ("threshold", "interpret"), ("pack", "interpret"),
     ]:  # fmt: skip
         assert f'"{before}@tiny" -> "{after}@tiny"' in edges
     assert '"split@tiny" -> "pack@tiny"' not in edges

@@ -70,6 +70,10 @@ def test_a_run_is_complete_after_plain_dvc_repro(trained: Project) -> None:
     for kind, name in (("pictures", "batch.jpg"), ("tables", "classes.csv")):
         looked = [f.path for f in client.list_artifacts(run.info.run_id, f"look/{kind}")]
         assert f"look/{kind}/{name}" in looked
+    for folder, name in (("tables", "confusion.csv"), ("pictures", "top_losses.jpg")):
+        place = f"interpret/{folder}"
+        files = {file.path for file in client.list_artifacts(run.info.run_id, place)}
+        assert f"{place}/{name}" in files
     paths = [file.path for file in client.list_artifacts(run.info.run_id)]
     assert "predictions.parquet" in paths
 

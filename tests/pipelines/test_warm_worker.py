@@ -142,7 +142,7 @@ def test_a_worker_has_imported_all_that_stages_and_dvc_import(warm: Project) -> 
         sys.path[0] = os.getcwd()
         before = set(sys.modules)
         stages = ["untar", "weights", "split", "pack", "look", "lr_frozen", "fit_frozen",
-                  "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate"]
+                  "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "interpret"]
         for stage in stages:
             sys.argv = ["", stage, "tiny"]
             try:

@@ -11,7 +11,7 @@ from project import Project, archives_folder
 
 ARCHIVES = archives_folder()
 ARCHIVE = ARCHIVES / "ml-100k.zip" if ARCHIVES else Path("ml-100k.zip")
-STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
+STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings")
 
 pytestmark = [
     pytest.mark.realdata,
@@ -105,7 +105,7 @@ def test_eighteen_items_have_another_ones_title(project: Project) -> None:
 
 
 def test_what_was_learned_is_what_the_lessons_show(project: Project) -> None:
-    folder = project.folder / "results/films/interpret"
+    folder = project.folder / "results/films/interpret/tables"
     bias = pd.read_csv(folder / "bias.csv")
     best, worst = set(bias["title"].head(30)), set(bias["title"].tail(30))
     for title in ("Titanic (1997)", "Shawshank Redemption, The (1994)", "Schindler's List (1993)"):

@@ -15,7 +15,8 @@ from tiny_data import HEIGHT, WIDTH, heads, points_recipe, several_recipe, thing
 
 from stages.timing import timing_is_current
 from thaw.core.files import read_parquet
-from thaw.sheet import GAP, SIDE
+from thaw.sheets.draw import GAP, MARGIN
+from thaw.sheets.draw import LARGEST as SIDE
 
 ROWS, COLUMNS = 4, 6
 
@@ -55,7 +56,7 @@ def tiles(project: Project, recipe: str, name: str, height: int) -> list[np.ndar
     dark = sheet.mean((1, 2)) < 140  # images, not captions
     tops = np.flatnonzero(dark[1:] & ~dark[:-1]) + 1
     assert len(tops) == ROWS
-    corners = [(top, GAP + column * (SIDE + GAP)) for top in tops for column in range(COLUMNS)]
+    corners = [(top, MARGIN + column * (SIDE + GAP)) for top in tops for column in range(COLUMNS)]
     return [sheet[top : top + height, left : left + SIDE] for top, left in corners]
 
 

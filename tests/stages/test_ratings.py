@@ -19,7 +19,7 @@ from tiny_data import FILMS as RECIPE
 pytestmark = pytest.mark.slow
 
 KILL_AT = Path(__file__).with_name("kill_at.py")
-STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
+STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings")
 # The neural variant, without a test of rates; films of one title are one.
 NEURAL = RECIPE | {
     "model": {"factors": None, "hidden": [12, 6]},
@@ -104,9 +104,9 @@ def test_every_file_of_the_contract_is_there(done: Project) -> None:
         "results/films/epochs.csv", "results/films/evaluate/diagnosis.json",
         "results/films/evaluate/metrics.json", "results/films/evaluate/per_class.csv",
         "results/films/evaluate/confusion.csv",
-        "results/films/interpret/bias.csv", "results/films/interpret/components.csv",
-        "results/films/interpret/components.png", "results/films/interpret/crosstab.csv",
-        "results/films/interpret/nearest.csv",
+        "results/films/interpret/tables/bias.csv", "results/films/interpret/tables/components.csv",
+        "results/films/interpret/tables/crosstab.csv", "results/films/interpret/tables/nearest.csv",
+        "results/films/interpret/pictures/components.png",
     }  # fmt: skip
     assert not list((done.folder / ".thaw").rglob("*.safetensors")), "no checkpoint is left"
 
@@ -193,21 +193,21 @@ def test_the_neural_variant_has_hidden_layers_and_merged_titles(done: Project) -
 def test_interpret_shows_what_was_learned(done: Project) -> None:
     tensors = load_file(done.folder / "models/films/model.safetensors")
     vocab = read_json(done, "data/films/vocab.json")
-    bias = table(done, "results/films/interpret/bias.csv")
+    bias = table(done, "results/films/interpret/tables/bias.csv")
     by_item = bias.set_index(bias["item"].astype(str))["bias"]
     learned = pd.Series(tensors["items.weight"][1:, -1], vocab["items"])
     np.testing.assert_allclose(by_item[vocab["items"]], learned, atol=1e-6)
     assert bias["bias"].is_monotonic_decreasing
-    parts = table(done, "results/films/interpret/components.csv")
+    parts = table(done, "results/films/interpret/tables/components.csv")
     assert len(parts) == len(vocab["items"])
     assert parts["ratings"].is_monotonic_decreasing
     assert parts["ratings"].sum() == 4800
     assert parts[["component_1", "component_2", "component_3"]].std().is_monotonic_decreasing
-    crossed = table(done, "results/films/interpret/crosstab.csv")
+    crossed = table(done, "results/films/interpret/tables/crosstab.csv")
     assert len(crossed) == 15 * 15
     assert crossed["prediction"].between(0, 5.5).all()
-    assert len(table(done, "results/films/interpret/nearest.csv")) == 20 * 5
-    with Image.open(done.folder / "results/films/interpret/components.png") as picture:
+    assert len(table(done, "results/films/interpret/tables/nearest.csv")) == 20 * 5
+    with Image.open(done.folder / "results/films/interpret/pictures/components.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
 
 
@@ -215,7 +215,7 @@ def test_crosstab_predicts_what_the_fit_did(done: Project) -> None:
     """For the held-out pairs the fit wrote its predictions too."""
     keys = ["user", "item"]
     predictions = table(done, "results/films/predictions.parquet").astype(dict.fromkeys(keys, int))
-    crossed = table(done, "results/films/interpret/crosstab.csv")
+    crossed = table(done, "results/films/interpret/tables/crosstab.csv")
     both = crossed.merge(predictions, on=keys, suffixes=("", "_of_fit"))
     assert len(both) > 10
     assert (both["split"] == "valid").all()
@@ -225,14 +225,14 @@ def test_crosstab_predicts_what_the_fit_did(done: Project) -> None:
 
 def test_hidden_layers_predict_the_crosstab_too(done: Project) -> None:
     predictions = table(done, "results/neural/predictions.parquet")
-    crossed = table(done, "results/neural/interpret/crosstab.csv")
+    crossed = table(done, "results/neural/interpret/tables/crosstab.csv")
     assert len(crossed) == 15 * 15
     both = crossed.astype({"user": str}).merge(
         predictions, on=["user", "item"], suffixes=("", "_of_fit")
     )
     assert len(both) > 10
     np.testing.assert_allclose(both["prediction"], both["prediction_of_fit"], atol=1e-5)
-    assert len(table(done, "results/neural/interpret/nearest.csv")) == 20 * 5
+    assert len(table(done, "results/neural/interpret/tables/nearest.csv")) == 20 * 5
 
 
 def test_a_model_without_biases_is_interpreted(prepared: Project) -> None:
@@ -241,9 +241,9 @@ def test_a_model_without_biases_is_interpreted(prepared: Project) -> None:
     prepared.write_recipes({}, {"films": recipe})
     for stage in ("split", "lr_find", "fit", "evaluate"):
         prepared.stage(stage, "films")
-    assert "bias.csv has no rows" in prepared.stage("interpret", "films").stdout
+    assert "bias.csv has no rows" in prepared.stage("interpret_ratings", "films").stdout
     results = prepared.folder / "results/films"
-    assert (results / "interpret/bias.csv").read_text() == "item,title,ratings,bias\n"
+    assert (results / "interpret/tables/bias.csv").read_text() == "item,title,ratings,bias\n"
     assert (results / "fit/history.csv").read_text() == "epoch,train_loss,valid_loss,rmse,mae,lr\n"
     assert len(table(prepared, "results/films/predictions.parquet")) == 1200
     tensors = load_file(prepared.folder / "models/films/model.safetensors")
@@ -284,7 +284,7 @@ MOMENTS = [
     ("films", "lr_find", "torch.optim.AdamW.step", 10),
     ("films", "fit", "torch.optim.AdamW.step", 100),
     ("films", "fit", "pathlib.Path.replace", 1),
-    ("films", "interpret", "pathlib.Path.replace", 3),
+    ("films", "interpret_ratings", "pathlib.Path.replace", 3),
     ("neural", "fit", "torch.optim.AdamW.step", 110),
     ("neural", "fit", "thaw.training.model.save_weights", 1),
 ]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from project import Project
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, multilabel_confusion_matrix
 from tiny_data import COUNT, archive, heads, points_csv, points_recipe, several_recipe, things
 
 from thaw.evaluation import sigmoid
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 STAGES = (
     "download", "untar", "weights", "split", "pack",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
+    "interpret",
 )  # fmt: skip
 
 
@@ -118,6 +119,40 @@ def test_a_point_is_learned_in_pixels(project: Project) -> None:
     groups = pd.read_csv(project.folder / "results/points/evaluate/per_class.csv")
     assert groups["group"].tolist() == ["folder 02"]
     assert read_json(project, "models/points/threshold.json") == {}
+
+
+def test_several_labels_are_interpreted_above_the_chosen_threshold(project: Project) -> None:
+    predictions = pd.read_parquet(project.folder / "results/several/predictions.parquet")
+    logits, targets = (np.stack(predictions[name].to_list()) for name in ("logits", "target"))
+    chosen = read_json(project, "models/several/threshold.json")
+    given = sigmoid(logits) > np.array([chosen["bar"], chosen["disc"]])
+    folder = project.folder / "results/several/interpret"
+    cells = pd.read_csv(folder / "tables/confusion.csv").set_index("class")
+    expected = multilabel_confusion_matrix(targets > 0.5, given)
+    for name, counts in zip(("bar", "disc"), expected, strict=True):
+        assert cells.loc[name].tolist() == counts.ravel().tolist()
+    assert {file.name for file in (folder / "pictures").iterdir()} == {
+        "confusion.png", "most_correct.jpg", "most_incorrect.jpg", "most_uncertain.jpg",
+        "random_right.jpg", "random_wrong.jpg", "top_losses.jpg",
+    }  # fmt: skip
+    losses = pd.read_csv(folder / "tables/top_losses.csv", keep_default_na=False)
+    assert losses["loss"].is_monotonic_decreasing
+    assert set(losses["actual"]) <= {"", "bar", "disc", "bar disc"}
+
+
+def test_points_are_interpreted_in_pixels(project: Project) -> None:
+    folder = project.folder / "results/points/interpret"
+    predictions = pd.read_parquet(project.folder / "results/points/predictions.parquet")
+    outputs, targets = (np.stack(predictions[n].to_list()) for n in ("prediction", "target"))
+    distances = np.linalg.norm(outputs - targets, axis=1)
+    losses = pd.read_csv(folder / "tables/top_losses.csv")
+    assert losses["error_pixels"].tolist() == pytest.approx(sorted(distances)[::-1], abs=1e-5)
+    groups = pd.read_csv(folder / "tables/groups.csv").set_index("group")
+    assert groups.index.tolist() == ["all", "folder 02"]
+    assert groups.loc["all", "mean_pixels"] == pytest.approx(distances.mean())
+    assert {file.name for file in (folder / "pictures").iterdir()} == {
+        "best.jpg", "errors.png", "random.jpg", "top_losses.jpg",
+    }  # fmt: skip
 
 
 def test_points_that_leave_the_frame_are_counted(project: Project) -> None:

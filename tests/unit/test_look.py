@@ -8,12 +8,14 @@ from PIL import Image, ImageDraw
 
 from thaw.images import Decoded
 from thaw.look.batch import (
-    augmented_tiles,
+    Seen,
+    as_augmented,
+    as_packed,
     captions_of,
     displayed,
     first_positions,
     first_view,
-    packed_tiles,
+    sheet_of,
 )
 from thaw.look.tables import class_counts, dimensions, duplicates
 from thaw.pack import pack_in_memory
@@ -107,11 +109,9 @@ def test_the_sheet_shows_the_first_live_batch(image_batches) -> None:
     images, targets = next(batches.train(0))
     positions = first_positions(batches.training, 42, 4)
     assert batches.training.targets[positions].tolist() == targets.tolist()
-    shown = augmented_tiles(
-        batches.training, positions, ["x"] * 4, first_view(batches.training, 42)
-    )
+    shown = as_augmented(batches.training, positions, ["x"] * 4, first_view(batches.training, 42))
     assert np.array_equal(np.stack([tile.pixels for tile in shown]), displayed(images).numpy())
-    before = packed_tiles(batches.training, positions, ["x"] * 4)
+    before = as_packed(batches.training, positions, ["x"] * 4)
     for tile, row in zip(before, batches.training.rows[positions].tolist(), strict=True):
         assert np.array_equal(tile.pixels, batches.training.packed.image(row))
 
@@ -171,20 +171,32 @@ def test_points_lie_where_the_things_are(discs: Images, augmented: bool) -> None
     positions, view = first_positions(discs, 7, 16), first_view(discs, 7)
     names = [str(position) for position in positions.tolist()]
     tiles = (
-        augmented_tiles(discs, positions, names, view)
+        as_augmented(discs, positions, names, view)
         if augmented
-        else packed_tiles(discs, positions, names)
+        else as_packed(discs, positions, names)
     )
-    inside = [tile for tile in tiles if max(abs(tile.marks[0].x), abs(tile.marks[0].y)) < 0.7]
+    inside = [tile for tile in tiles if max(map(abs, tile.points[0])) < 0.7]
     assert len(inside) > 5
     for tile in inside:
-        (mark,) = tile.marks
-        assert (mark.x, mark.y) == pytest.approx(centre(tile.pixels), abs=0.05)
+        (point,) = tile.points
+        assert tuple(point) == pytest.approx(centre(tile.pixels), abs=0.05)
     assert sorted(int(tile.caption.split()[0]) for tile in tiles) == list(range(16))
 
 
 def test_a_point_that_has_left_the_frame_is_said_to_have(discs: Images) -> None:
     away = View(torch.eye(3).repeat(16, 1, 1), None)
     away.matrices[0, 0, 2] = 10.0  # looks ten halves of a width to the right
-    shown = augmented_tiles(discs, torch.tensor([0, 1]), ["a", "b"], away)
+    shown = as_augmented(discs, torch.tensor([0, 1]), ["a", "b"], away)
     assert [tile.caption for tile in shown] == ["a (out of frame)", "b"]
+
+
+def test_a_sheet_has_the_batchs_captions_and_points() -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    batch = [Seen(picture, "one, two", [(-1.0, 0.5)]), Seen(picture, "word " * 60, [])]
+    (block,) = sheet_of(batch, "title", "note").blocks
+    first, second = block.tiles
+    assert [line.left for line in first.caption] == ["one, two"]
+    assert len(second.caption) == 3
+    assert " ".join(line.left for line in second.caption) == ("word " * 60).strip()
+    ((mark,),) = first.marks
+    assert (mark.x, mark.y) == (0.0, 0.75)

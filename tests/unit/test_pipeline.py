@@ -265,7 +265,17 @@ def test_imports_point_one_way(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", ["download", "untar", "split", "pack", "threshold", "evaluate", "interpret"]
+    "stage",
+    [
+        "download",
+        "untar",
+        "split",
+        "pack",
+        "threshold",
+        "evaluate",
+        "interpret",
+        "interpret_ratings",
+    ],
 )
 def test_light_stages_never_reach_torch(stage: str) -> None:
     for file in project_files(Path("stages", f"{stage}.py")):

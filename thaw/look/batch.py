@@ -1,13 +1,16 @@
 """The first images that training sees, as they are and as augmentation shows them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from thaw.images import Pixels
 from thaw.look.tables import NONE
-from thaw.sheet import Mark, Tile
+from thaw.sheets.draw import EMPTY, caption_lines
+from thaw.sheets.sheet import Block, Mark, Sheet, Tile
 from thaw.training.augment import View, out_of_frame
 from thaw.training.batches import Images, shuffled
 from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
@@ -15,6 +18,8 @@ from thaw.vision.items import Items
 from thaw.vision.task import Task
 
 FIRST_FIT = "fit_frozen"
+LINES = 3  # of a caption, at most
+POINT = "#ff2d2d"
 
 
 def first_view(images: Images, seed: int) -> View:
@@ -28,16 +33,31 @@ def first_positions(images: Images, seed: int, count: int) -> Tensor:
     return shuffled(len(images.rows), seed, FIRST_FIT, 0)[:count]
 
 
-def packed_tiles(images: Images, positions: Tensor, captions: Sequence[str]) -> list[Tile]:
+@dataclass(frozen=True)
+class Seen:
+    """A training image as a sheet shows it.
+
+    Attributes:
+        pixels: uint8 [height, width, 3].
+        caption: its labels, or its file.
+        points: x and y of each point, in [-1, 1].
+    """
+
+    pixels: Pixels
+    caption: str
+    points: Sequence[Sequence[float]]
+
+
+def as_packed(images: Images, positions: Tensor, captions: Sequence[str]) -> list[Seen]:
     """Show images as they are packed, with their points."""
     points = targets_at(images, images.targets, positions)
     pixels = [images.packed.image(row) for row in images.rows[positions].tolist()]
-    return tiles(pixels, captions, points)
+    return list(map(Seen, pixels, captions, points))
 
 
-def augmented_tiles(
+def as_augmented(
     images: Images, positions: Tensor, captions: Sequence[str], view: View
-) -> list[Tile]:
+) -> list[Seen]:
     """Show images as training sees them, points moved with them; a point may be lost.
 
     Args:
@@ -53,7 +73,21 @@ def augmented_tiles(
         f"{caption} (out of frame)" if count else caption
         for caption, count in zip(captions, lost, strict=True)
     ]
-    return tiles(pixels, said, points)
+    return list(map(Seen, pixels, said, points))
+
+
+def sheet_of(batch: Sequence[Seen], title: str, note: str) -> Sheet:
+    """Lay a batch out; a tile's row is its place in the batch."""
+    tiles = [
+        Tile(
+            row=place,
+            caption=caption_lines(seen.caption, LINES),
+            colour=EMPTY,
+            marks=[(Mark((x + 1) / 2, (y + 1) / 2, POINT),) for x, y in seen.points],
+        )
+        for place, seen in enumerate(batch)
+    ]
+    return Sheet(title, note, [Block(tiles)])
 
 
 def targets_at(images: Images, targets: Tensor, positions: Tensor) -> list[list[list[float]]]:
@@ -62,16 +96,6 @@ def targets_at(images: Images, targets: Tensor, positions: Tensor) -> list[list[
         return [[] for _ in positions]
     places: list[list[list[float]]] = targets[positions].view(len(positions), -1, 2).tolist()
     return places
-
-
-def tiles(
-    pixels: Sequence[np.ndarray], captions: Sequence[str], points: Sequence[list[list[float]]]
-) -> list[Tile]:
-    """Put images, captions and points together."""
-    return [
-        Tile(image, caption, [Mark(x, y) for x, y in places])
-        for image, caption, places in zip(pixels, captions, points, strict=True)
-    ]
 
 
 def displayed(images: Tensor) -> Tensor:

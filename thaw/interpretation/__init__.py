@@ -1,0 +1,1 @@
+"""What a model answers rightly and wrongly: confusion, losses, sheets of the real pictures."""

@@ -1,0 +1,67 @@
+"""Which items a sheet shows, and in which order."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thaw.sheets.sheet import Block, Sheet, Tile
+from thaw.tables.splits import shuffled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+MOST_TILES = 75  # on a sheet sorted by class: more would be too small, or too many bytes
+DECIMALS = 6  # the last bits of exponentials differ between processors
+
+
+def highest(scores: Floats, among: Mask, most: int) -> Ints:
+    """Return the rows with the highest scores, highest first, ties in the items' order.
+
+    Args:
+        scores: float [n].
+        among: bool [n], the rows that count.
+        most: how many at most.
+    """
+    order = np.argsort(-scores.round(DECIMALS), kind="stable")
+    rows: Ints = order[among[order]][:most].astype(np.int64)
+    return rows
+
+
+def drawn(among: Mask, most: int, seed: int, purpose: str) -> Ints:
+    """Draw rows at random.
+
+    Args:
+        among: bool [n], the rows that count.
+        most: how many at most.
+        seed: the recipe's.
+        purpose: makes draws of one seed differ.
+    """
+    order = shuffled(len(among), seed, f"interpret/{purpose}")
+    rows: Ints = order[among[order]][:most]
+    return rows
+
+
+def by_class(
+    title: str,
+    note: str,
+    vocab: Sequence[str],
+    of_class: Sequence[tuple[list[Tile], str]],
+    per_class: int,
+) -> Sheet:
+    """Return a sheet with a block for each class that has something to show.
+
+    Args:
+        title: of the sheet.
+        note: how to read it.
+        vocab: class names.
+        of_class: tiles and a note for each class.
+        per_class: the most tiles of a class; fewer where there are many classes.
+    """
+    pairs = list(zip(vocab, of_class, strict=True))
+    blocks = [Block(tiles, name, count) for name, (tiles, count) in pairs if tiles]
+    each = max(1, min(per_class, MOST_TILES // max(len(blocks), 1)))
+    shown = [Block(b.tiles[:each], b.heading, b.note) for b in blocks[:MOST_TILES]]
+    of = f" {len(shown)} of {len(vocab)} classes." if len(shown) < len(vocab) else ""
+    return Sheet(title, note + of, shown, each)

@@ -1,0 +1,1 @@
+"""Contact sheets: small pictures with captions, side by side."""
