@@ -8,6 +8,7 @@ from safetensors import safe_open
 from torch import nn
 
 from thaw.training import precision as precision_module
+from thaw.training.accumulation import Accumulation
 from thaw.training.fit import fit, train_one_epoch
 from thaw.training.optimizer import build_adamw
 from thaw.training.precision import (
@@ -111,7 +112,8 @@ def test_an_overflow_skips_the_step_and_halves_the_scale_while_the_schedule_goes
                 seen.append((scaler.get_scale(), moved, optimizer.param_groups[0]["lr"]))
 
     steps = [Step([lr], 0.9) for lr in (1e-3, 2e-3, 3e-3, 4e-3)]
-    losses = train_one_epoch(model, Watched(), 0, steps, optimizer, scaler, setting)
+    gradients = Accumulation(setting.loss, "fp16", CPU, setting.stage)
+    losses = train_one_epoch(model, Watched(), 0, steps, optimizer, scaler, setting, gradients)
 
     assert len(losses) == 4
     scales, moved, rates = zip(*seen, strict=True)
