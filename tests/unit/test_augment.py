@@ -27,7 +27,7 @@ from thaw.training.augment import (
     window_scale,
     zooms,
 )
-from thaw.training.batches import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
