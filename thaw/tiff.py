@@ -84,6 +84,8 @@ def read_pages(content: bytes) -> list[Image.Image]:
             pages += _samples(content, page)
         else:
             pages.append(_load(_header(content, place) + content[8:]))
+    if not pages:
+        raise BadImageError("no page can be read")
     return pages
 
 
