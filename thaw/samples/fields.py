@@ -23,8 +23,8 @@ Crop = Literal["barley", "beet", "clover", "maize"]
 FIELD_SHAPES = ((48, 48), (56, 46), (46, 56))
 CLOSE, WIDE = 6, 15  # from row to row, in supersampled pixels
 # A level of near and one of shortwave infrared: lowest and highest.
-LUSH = ((124, 196), (50, 112))
-RIPE = ((66, 136), (98, 166))
+LUSH = ((146, 206), (40, 92))
+RIPE = ((64, 124), (104, 170))
 SQUARE = [(-1000, -1000), (1000, -1000), (1000, 1000), (-1000, 1000)]
 
 
