@@ -1,8 +1,8 @@
 """Draw fields from above in five bands: red, green, blue, near and shortwave infrared.
 
 What grows is seen by two things. Rows wide apart or close show in every band. Lush or ripe shows in
-infrared alone: lush leaves reflect near infrared and swallow shortwave infrared, ripe ones the other
-way round, while all greens occur in both.
+infrared alone: lush leaves reflect near infrared and swallow shortwave infrared, ripe ones do the
+opposite, while all greens occur in both.
 """
 
 import random
