@@ -13,8 +13,8 @@ from benchmarks.broken_samples import BREAKAGES, errors
 pytestmark = pytest.mark.slow
 
 # The largest error, or the smallest precision: what docs/results.md reported first, on one kind of
-# CPU, give or take three standard errors. Chance has error rates of 0.94 (of 16), 0.92 (of 12), 0.5,
-# 0.67 and 0.75 (of fields), precisions of 0.23 and 0.2, 19 pixels, and stars off by 1.01.
+# CPU, give or take three standard errors. Chance has error rates of 0.94 (of 16), 0.92 (of 12),
+# 0.5, 0.67 and 0.75 (of crops), precisions of 0.23 and 0.2, 19 pixels, and stars off by 1.01.
 WORST = {
     "source_sample": ("error_rate", 0.32),
     "pets_sample": ("error_rate", 0.46),

@@ -58,7 +58,7 @@ def project(
     colours = tiny_recipe(archive(folder("a"), contents(files)))
     colours["data"] = {"folder": "fields", "presize": 36, "bands": ["_rgb.png"]}
     colours |= {"lr_frozen": {"steps": 0}, "lr_unfrozen": {"steps": 0}}
-    colours |= {fit: {"epochs": 1, "lr": 1e-2} for fit in FITS}
+    colours |= {fit: {"epochs": 3, "lr": 1e-2, "batch_size": 4} for fit in FITS}
     model = colours["model"] | {"channels": 5, "train_bn": True}
     source = "models/colours/model.safetensors"
     five = colours | {
@@ -134,7 +134,7 @@ def test_further_channels_tell_in_the_answer(project: Project) -> None:
         [Decoded(bands, 36, 40) for bands in (plot(2), brighter, plot(2))]
     )
     assert np.array_equal(same, again)
-    assert np.abs(same - other).max() > 1e-5
+    assert np.abs(same - other).max() > 1e-3
 
 
 def test_an_item_without_one_of_its_files_is_told(
