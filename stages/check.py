@@ -20,6 +20,7 @@ from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean, params, plural
 from thaw.params.training.augment import Augment
 from thaw.params.training.data import Data
+from thaw.params.training.model import Model
 
 STAGES = (
     "download", "untar", "weights", "split", "pack", "look",
@@ -38,6 +39,14 @@ class Pixels:
 
     data: Data
     augment: Augment
+
+
+@params
+class Channels:
+    """The sections that say how many channels an image has."""
+
+    data: Data
+    model: Model
 
 
 def check() -> None:
@@ -118,12 +127,28 @@ def check_recipe(recipe: str, values: Mapping[str, Any]) -> list[str]:
             parse_sections(recipe, values, importlib.import_module(f"stages.{stage}").Params)
         except UserError as error:
             problems += str(error).splitlines()
-    return problems or check_sample(recipe, values["download"]["url"])
+    return problems or check_channels(recipe, values) + check_sample(
+        recipe, values["download"]["url"]
+    )
 
 
 def stages_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the stages of a recipe, in the order in which they run."""
     return RATINGS_STAGES if is_of_ratings(values) else VISION_STAGES
+
+
+def check_channels(recipe: str, values: Mapping[str, Any]) -> list[str]:
+    """Say whether a recipe's images have other channels than its model."""
+    if is_of_ratings(values):
+        return []
+    both = parse_sections(recipe, values, Channels)
+    packed, seen = both.data.channels, both.model.channels
+    if packed == seen:
+        return []
+    return [
+        f"recipes.{recipe}.model.channels: {seen}, but data.channels is {packed}. Give both the "
+        "same number."
+    ]
 
 
 def check_sample(recipe: str, url: str) -> list[str]:

@@ -41,5 +41,5 @@ def run(params: Params, paths: Paths) -> None:
     checkpoint = fit_phase(training, phase, plan, lrs, inputs)
     write_epochs(paths, ["fit_frozen", "fit_unfrozen"])
     write_predictions(training, phase)
-    write_model(training, params.data.presize)
+    write_model(training, params.data)
     checkpoint.delete()

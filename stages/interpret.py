@@ -14,8 +14,10 @@ import pandas as pd
 
 from stages.common.paths import Paths
 from stages.folders import new_folder
+from thaw.bands import displayable
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, read_parquet, write_csv
+from thaw.images import Pixels
 from thaw.interpretation import one_label, points, several_labels
 from thaw.interpretation.plots import draw_confusion, draw_errors, draw_tables
 from thaw.pack import Packed, open_packed
@@ -55,6 +57,10 @@ def run(params: Params, paths: Paths) -> None:
     predictions, vocab = read_parquet(paths.predictions), read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
     rows = rows_in(packed, predictions["path"].tolist(), paths)
+
+    def pixels(row: int) -> Pixels:
+        return displayable(packed.image(rows[row]))
+
     match task_of(predictions, vocab):
         case "label":
             shown = show_label(predictions, vocab, params)
@@ -71,7 +77,7 @@ def run(params: Params, paths: Paths) -> None:
         for name, draw in shown.plots.items():
             draw(folder / f"{name}.png")
         for name, sheet in shown.sheets.items():
-            draw_sheet(sheet, lambda row: packed.image(rows[row]), folder / f"{name}.jpg")
+            draw_sheet(sheet, pixels, folder / f"{name}.jpg")
     print(shown.headline)
 
 

@@ -8,8 +8,6 @@ from thaw.params.base import Seed, params
 from thaw.params.training.augment import Augment
 from thaw.params.training.model import Model, Precision
 
-PACKED_CHANNELS = 3
-
 
 @params
 class TrainingParams:
@@ -22,12 +20,7 @@ class TrainingParams:
     augment: Augment
 
     def __post_init__(self) -> None:
-        """Refuse cached views of a body that changes while it is frozen, and other channels."""
-        if self.model.channels != PACKED_CHANNELS:
-            raise ValueError(
-                f"model.channels is {self.model.channels}, but packed images have "
-                f"{PACKED_CHANNELS}. Set model.channels: {PACKED_CHANNELS}."
-            )
+        """Refuse cached views of a body that changes while it is frozen."""
         if self.augment.views and self.model.train_bn:
             raise ValueError(
                 f"augment.views is {self.augment.views}, but with model.train_bn: true the "

@@ -4,8 +4,8 @@ import numpy as np
 
 from stages.common.paths import Paths
 from stages.ratings_split import split_ratings
+from thaw.bands import list_items
 from thaw.core.files import require, write_json, write_parquet
-from thaw.images import list_images
 from thaw.params.base import Seed, params, some_of
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import FolderSplit, Split
@@ -32,7 +32,7 @@ def run(params: Params, paths: Paths) -> None:
     if isinstance(split.label, RatingsLabel):
         split_ratings(params.seed, params.data, split, split.label, paths)
         return
-    listed = list_images(folder, params.data.leave_out)
+    listed = list_items(folder, params.data)
     items = find_items(split.label, listed, paths.raw)
     if isinstance(split.by, FolderSplit):
         items, others = keep_folders(items, split.by)

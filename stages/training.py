@@ -17,12 +17,13 @@ from stages.sections import TrainingParams
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, require_free_space, write_parquet
 from thaw.pack import open_packed
+from thaw.params.training.data import Data
 from thaw.params.training.fit import Fit, metrics_of
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
 from thaw.training.augment import View, out_of_frame, points_in_image
 from thaw.training.batches import FeatureBatches, ImageBatches, Images
-from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.body import channel_statistics
 from thaw.training.fit import History, Measure, Setting, fit, predict, validate
 from thaw.training.lr_curve import Curve
 from thaw.training.lr_test import lr_range_test
@@ -117,6 +118,11 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     vocab = read_json(paths.vocab)
     packed = open_packed(paths.packed, paths.packed_index)
     task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    if packed.channels != params.model.channels:
+        raise UserError(
+            f"recipes.{paths.recipe}.model.channels: {params.model.channels}, but the packed "
+            f"images have {packed.channels} (data.channels). Give both the same number."
+        )
     if params.model.y_range is not None and task != "points":
         raise UserError(
             f"recipes.{paths.recipe}.model.y_range: {params.model.y_range} is for points, and "
@@ -326,21 +332,23 @@ def write_predictions(training: Training, phase: Phase) -> None:
     write_parquet(training.paths.predictions, table.reset_index(drop=True))
 
 
-def write_model(training: Training, presize: int) -> None:
+def write_model(training: Training, data: Data) -> None:
     """Write the final weights, and beside them all that is needed to build and feed the model."""
     params = training.params
+    mean, std = channel_statistics(params.model.channels)
     content = ModelFile(
         task=training.task,
         model=params.model,
         vocab=training.vocab,
         outputs=training.outputs,
-        presize=presize,
+        presize=data.presize,
         image_side=params.augment.image_side,
         resize=params.augment.resize,
-        mean=list(IMAGENET_MEAN),
-        std=list(IMAGENET_STD),
+        mean=mean,
+        std=std,
         device=training.device.type,
         precision=training.precision,
+        bands=data.bands,
     )
     write_model_file(training.paths.model_json, content)
     save_weights(training.paths.model, training.network)

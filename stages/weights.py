@@ -9,7 +9,7 @@ from thaw.params.base import Seed, params
 from thaw.params.download import Download
 from thaw.params.training.model import Model
 from thaw.params.weights import Weights, is_recipe_model
-from thaw.recipe_model import extract_body
+from thaw.recipe_model import extract_body, model_channels
 
 
 @params
@@ -23,9 +23,9 @@ class Params:
 
 def run(params: Params, paths: Paths) -> None:
     """Write the body's weights, verified, as safetensors with torchvision's names."""
-    source = params.weights.source
-    if is_recipe_model(source):
-        extract_body(Path(source), params.model, paths.pretrained)
+    source, model = params.weights.source, params.model
+    if is_recipe_model(source) and model_channels(Path(source), model) == model.channels:
+        extract_body(Path(source), paths.pretrained)
     else:
         write_body(params, paths)
 
@@ -33,7 +33,12 @@ def run(params: Params, paths: Paths) -> None:
 def write_body(params: Params, paths: Paths) -> None:
     """Build the architecture, fill it from the source, and write it."""
     from thaw.core.randomness import seeded
-    from thaw.training.body import adapt_first_convolution, build_body, input_channels
+    from thaw.training.body import (
+        adapt_first_convolution,
+        build_body,
+        input_channels,
+        replace_first_convolution,
+    )
     from thaw.training.model import save_weights
     from thaw.weights import load_body, read_state, state_channels
 
@@ -46,7 +51,7 @@ def write_body(params: Params, paths: Paths) -> None:
             body = build_body(arch)
             channels = state_channels(body, state)
             if channels != 3:
-                adapt_first_convolution(body, channels)
+                replace_first_convolution(body, channels)
             load_body(body, state, source)
     if input_channels(body) != params.model.channels:
         adapt_first_convolution(body, params.model.channels)
@@ -55,6 +60,8 @@ def write_body(params: Params, paths: Paths) -> None:
 
 def local_file(source: str, arch: str, paths: Paths) -> Path:
     """Return the verified local file of a source, fetched first if it has an address."""
+    if is_recipe_model(source):  # DVC's, made in this project
+        return Path(source)
     from thaw.weights import check_hash_in_name, torchvision_address
 
     if source.startswith("torchvision:"):

@@ -5,8 +5,9 @@ import os
 import struct
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,11 +55,15 @@ class BadImageError(Exception):
 
 
 class Decoded(NamedTuple):
-    """An image, uint8 RGB [height, width, 3], and its size in the file, upright, in pixels."""
+    """An image, uint8 [height, width, channels], and its size in the file, upright, in pixels."""
 
     pixels: Pixels
     source_height: int
     source_width: int
+
+
+# Decodes the image at a path, with a short side of so many pixels at most.
+Reader = Callable[[Path, int], Decoded]
 
 
 def list_images(folder: Path, leave_out: Collection[str] = ()) -> list[str]:
@@ -153,9 +158,19 @@ def read_image(path: Path, presize: int) -> Decoded:
     Raises:
         BadImageError: the file is missing, not an image, truncated or of absurd dimensions.
     """
+    with bad_if_broken(path), Image.open(path, formats=FORMATS) as image:
+        return _decode(image, presize)
+
+
+@contextmanager
+def bad_if_broken(path: Path) -> Iterator[None]:
+    """Turn what Pillow raises for a broken or missing file into `BadImageError`.
+
+    Args:
+        path: the file that is being read.
+    """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return _decode(image, presize)
+        yield
     except OSError as error:
         if error.errno not in (None, errno.ENOENT, errno.EACCES):
             raise  # the machine's trouble, not the file's
@@ -165,11 +180,12 @@ def read_image(path: Path, presize: int) -> Decoded:
 
 
 def read_images(
-    files: Sequence[Path], presize: int, workers: int | None = None
+    read: Reader, files: Sequence[Path], presize: int, workers: int | None = None
 ) -> Iterator[Decoded | BadImageError]:
     """Decode files on threads (Pillow works outside of the interpreter's lock), some ahead.
 
     Args:
+        read: decodes one of them, as `read_image` does.
         files: to decode.
         presize: as `read_image` has it.
         workers: threads; None for one a core.
@@ -181,16 +197,16 @@ def read_images(
     waiting: deque[Future[Decoded | BadImageError]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for file in files:
-            waiting.append(pool.submit(_try_reading, file, presize))
+            waiting.append(pool.submit(_try_reading, read, file, presize))
             if len(waiting) >= AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _try_reading(path: Path, presize: int) -> Decoded | BadImageError:
+def _try_reading(read: Reader, path: Path, presize: int) -> Decoded | BadImageError:
     try:
-        return read_image(path, presize)
+        return read(path, presize)
     except BadImageError as error:
         return error
 
@@ -203,14 +219,14 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-def packed_bytes(path: Path, presize: int) -> int:
+def packed_bytes(path: Path, presize: int, channels: int = 3) -> int:
     """Return how many bytes `decode` would give, from the file's header; 0 if it has none."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            width, height = _shrunk(*image.size, presize)
+            width, height = shrunk(*image.size, presize)
     except (OSError, *BROKEN):
         return 0
-    return 3 * width * height
+    return channels * width * height
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -230,16 +246,16 @@ def _decode(image: Image.Image, presize: int) -> Decoded:
     # A JPEG decodes at 1/2, 1/4 or 1/8 of its sides for a fraction of the time. At least twice
     # the target is left for the antialiased resize; on photographs the difference is invisible
     # (49 dB and more).
-    drafted = image.draft(None, _shrunk(width, height, 2 * presize))
+    drafted = image.draft(None, shrunk(width, height, 2 * presize))
     image.load()
     if drafted is None:
         width, height = image.size  # Pillow turns a TIFF upright while it loads
     rgb = _to_rgb(image)
-    target = _shrunk(width, height, presize)
+    target = shrunk(width, height, presize)
     if rgb.size != target:
         box = drafted[1] if drafted else None
         rgb = rgb.resize(target, Image.Resampling.BILINEAR, box=box)
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if orientation in UPRIGHT:
         rgb = rgb.transpose(UPRIGHT[orientation])
         if orientation >= 5:  # a quarter turn
@@ -247,7 +263,7 @@ def _decode(image: Image.Image, presize: int) -> Decoded:
     return Decoded(np.asarray(rgb), height, width)
 
 
-def _shrunk(width: int, height: int, presize: int) -> tuple[int, int]:
+def shrunk(width: int, height: int, presize: int) -> tuple[int, int]:
     """Return (width, height) with the short side no longer than `presize`."""
     short = min(width, height)
     if short <= presize:
@@ -255,7 +271,7 @@ def _shrunk(width: int, height: int, presize: int) -> tuple[int, int]:
     return round(width * presize / short), round(height * presize / short)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) if there is none that can be read."""
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))
@@ -266,14 +282,14 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB; transparency is laid on white."""
     if image.mode == "F" or image.mode.startswith("I"):
-        image = _grey_to_8_bits(image)
+        image = grey_to_8_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _grey_to_8_bits(image: Image.Image) -> Image.Image:
+def grey_to_8_bits(image: Image.Image) -> Image.Image:
     """Scale grey values of 16 bits, 32 bits or floating point to 0..255.
 
     Raises:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from thaw.bands import RGB, list_items, reader
 from thaw.core.errors import UserError
 from thaw.core.files import read_parquet, replacing, require_free_space, write_csv, write_parquet
 from thaw.core.progress import track
-from thaw.images import BadImageError, Decoded, Pixels, list_images, packed_bytes, read_images
+from thaw.images import BadImageError, Decoded, Pixels, packed_bytes, read_images
 from thaw.params.base import some_of
 from thaw.params.training.data import Data
 
@@ -20,6 +21,8 @@ INDEX_TYPES = {
     "path": "str", "offset": "int64", "height": "int32", "width": "int32",
     "source_height": "int32", "source_width": "int32",
 }  # fmt: skip
+# A further column, where images are not RGB; the same number in each row.
+CHANNELS = "channels"
 # Headers read to guess the packed file's length.
 SAMPLED_HEADERS = 200
 
@@ -34,6 +37,7 @@ class Packed:
         source_heights, source_widths: int64 [images], in pixels, as in the files, upright.
         offsets: int64 [images], where each image begins in `pixels`.
         pixels: the whole file as a read-only memory map, uint8 [bytes].
+        channels: of every image; the first three of three or more are red, green and blue.
     """
 
     paths: list[str]
@@ -43,15 +47,17 @@ class Packed:
     source_widths: NDArray[np.int64]
     offsets: NDArray[np.int64]
     pixels: Pixels
+    channels: int = RGB
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
 
     def image(self, i: int) -> Pixels:
-        """Return image `i` as a read-only view, uint8 RGB [height, width, 3]; nothing is copied."""
-        height, width, begin = self.heights[i], self.widths[i], self.offsets[i]
-        return self.pixels[begin : begin + height * width * 3].reshape(height, width, 3)
+        """Return image `i` as a read-only view, uint8 [height, width, channels]; not copied."""
+        shape = (self.heights[i], self.widths[i], self.channels)
+        begin = self.offsets[i]
+        return self.pixels[begin : begin + np.prod(shape)].reshape(shape)
 
     def to_pixels(
         self, rows: NDArray[np.int64], points: NDArray[np.float32]
@@ -99,7 +105,8 @@ def open_packed(packed: Path, packed_index: Path) -> Packed:
             raise UserError(f"{file} is missing. Run the stage pack, or `dvc repro`.")
     index = read_parquet(packed_index)
     columns = {name: index[name].to_numpy(np.int64) for name in INDEX_TYPES if name != "path"}
-    expected = int((columns["height"] * columns["width"] * 3).sum())
+    channels = int(index[CHANNELS].iloc[0]) if CHANNELS in index else RGB
+    expected = int((columns["height"] * columns["width"] * channels).sum())
     if packed.stat().st_size != expected:
         raise UserError(
             f"{packed} has {packed.stat().st_size} bytes where {packed_index} tells of {expected}. "
@@ -114,11 +121,16 @@ def open_packed(packed: Path, packed_index: Path) -> Packed:
         offsets=columns["offset"],
         # The plain array class: slicing np.memmap itself is ten times slower.
         pixels=np.memmap(packed, np.uint8, mode="r").view(np.ndarray),
+        channels=channels,
     )
 
 
 def pack_in_memory(images: Sequence[Decoded]) -> Packed:
-    """Return decoded images as if they had been packed, without paths; one at least."""
+    """Return decoded images of one number of channels as if they had been packed, without paths.
+
+    Args:
+        images: one at least.
+    """
     sides = np.array([[*image.pixels.shape[:2], *image[1:]] for image in images], np.int64)
     lengths = np.array([image.pixels.size for image in images])
     return Packed(
@@ -129,6 +141,7 @@ def pack_in_memory(images: Sequence[Decoded]) -> Packed:
         source_widths=sides[:, 3],
         offsets=lengths.cumsum() - lengths,
         pixels=np.concatenate([image.pixels.ravel() for image in images]),
+        channels=images[0].pixels.shape[2],
     )
 
 
@@ -147,10 +160,11 @@ def pack_images(
 
     Args:
         folder: where the images are.
-        data: folders to leave out, short side, and the share of images that may be bad.
-        packed: to be written: uint8 RGB, row by row, image after image in the order of the paths.
+        data: folders to leave out, short side, channels, and the share of images that may be bad.
+        packed: to be written: uint8 RGB, or whatever the channels are, row by row, image after
+            image in the order of the paths.
         packed_index: to be written: path, offset in bytes, height, width, source_height,
-            source_width of each image.
+            source_width of each image, and channels if they are not three.
         bad_csv: to be written: path and error of each file that cannot be decoded.
         workers: decoding threads; None for one a core.
 
@@ -161,8 +175,8 @@ def pack_images(
         UserError: too many bad files (`bad_csv` is written all the same), no good one, no images,
             or too little space on the disk.
     """
-    paths = list_images(folder, data.leave_out)
-    need = _estimate(folder, paths, data.presize)
+    paths = list_items(folder, data)
+    need = _estimate(folder, paths, data)
     require_free_space(packed.parent, need, f"packing {len(paths)} images")
     rows: list[tuple[str, int, int, int, int, int]] = []
     bad: list[tuple[str, str]] = []
@@ -170,7 +184,8 @@ def pack_images(
     with replacing(packed) as part:
         with part.open("wb") as file:
             files = [folder / path for path in paths]
-            decoded = read_images(files, data.presize, workers)
+            read = reader(data.channels, data.bands)
+            decoded = read_images(read, files, data.presize, workers)
             for path, image in zip(paths, track(decoded, len(paths), "pack"), strict=True):
                 if isinstance(image, BadImageError):
                     bad.append((path, str(image)))
@@ -181,6 +196,8 @@ def pack_images(
         write_csv(bad_csv, pd.DataFrame(bad, columns=["path", "error"]))
         _refuse_bad(bad, len(paths), data.max_bad, bad_csv)
     index = pd.DataFrame(rows, columns=list(INDEX_TYPES)).astype(INDEX_TYPES)
+    if data.channels != RGB:
+        index[CHANNELS] = np.int32(data.channels)
     write_parquet(packed_index, index)
     return {
         "images": len(index),
@@ -193,10 +210,10 @@ def pack_images(
     }
 
 
-def _estimate(folder: Path, paths: list[str], presize: int) -> int:
+def _estimate(folder: Path, paths: list[str], data: Data) -> int:
     """Guess the packed file's length from the headers of some of the images."""
     sample = paths[:: -(-len(paths) // SAMPLED_HEADERS)]
-    total = sum(packed_bytes(folder / path, presize) for path in sample)
+    total = sum(packed_bytes(folder / path, data.presize, data.channels) for path in sample)
     return int(1.05 * total * len(paths) / len(sample))
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from thaw.answer_pictures import draw_answer
 from thaw.answers import Answer, answer
+from thaw.bands import first_files, reader
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, read_parquet
 from thaw.images import EXTENSIONS, BadImageError, find_images, read_images
@@ -25,6 +26,7 @@ from thaw.params.base import parse, some_of
 from thaw.params.ratings_model import RatingsModel
 from thaw.ratings.interpret import Learned, read_learned
 from thaw.recommend import recommend
+from thaw.vision.model_file import read_model_file
 
 if TYPE_CHECKING:
     from thaw.predictor import Predictor
@@ -33,8 +35,12 @@ BATCH = 64
 OF_RATINGS = ("model", "users", "items", "titles")  # in model.json
 
 
-def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
-    """List files as they were named, and the images of folders.
+def list_files(inputs: Sequence[Path], bands: Sequence[str] = ()) -> dict[Path, Path]:
+    """List files as they were named, and the images of folders, of several files the first.
+
+    Args:
+        inputs: files and folders.
+        bands: endings of an image's files, if the model takes images of several.
 
     Returns:
         What to call a picture of each: its path below the folder that was named.
@@ -46,10 +52,11 @@ def list_files(inputs: Sequence[Path]) -> dict[Path, Path]:
     for path in inputs:
         if not path.exists():
             raise UserError(f"{path} does not exist. Name a photo, or a folder of photos.")
-        found = find_images(path) if path.is_dir() else [""]
+        found = first_files(find_images(path), bands) if path.is_dir() else [""]
         if not found:
             raise UserError(
-                f"{path} has no images; endings looked for: {' '.join(sorted(EXTENSIONS))}."
+                f"{path} has no images; endings looked for: "
+                f"{' '.join(bands or sorted(EXTENSIONS))}."
             )
         for name in found:
             files.setdefault(path / name, Path(name or path.name))
@@ -77,7 +84,8 @@ def answers(
 ) -> Iterator[tuple[Path, Answer | BadImageError]]:
     """Yield what the model says of each file, in order, or what is wrong with the file."""
     about = predictor.about
-    decoded = read_images(files, about.presize)
+    read = reader(about.model.channels, about.bands)
+    decoded = read_images(read, files, about.presize)
     for start in range(0, len(files), BATCH):
         images = list(islice(decoded, BATCH))
         good = [image for image in images if not isinstance(image, BadImageError)]
@@ -91,13 +99,14 @@ def answers(
 
 def predict_images(arguments: argparse.Namespace) -> int:
     """Print a line for each image; return 1 if some could not be decoded."""
-    files = list_files([Path(name) for name in arguments.inputs])
+    folder: Path = arguments.model
+    about = read_model_file(folder / "model.json")
+    files = list_files([Path(name) for name in arguments.inputs], about.bands)
     if arguments.draw:
         check_names(files)
 
     from thaw.predictor import open_predictor
 
-    folder: Path = arguments.model
     thresholds = read_thresholds(folder / "threshold.json")
     broken = 0
     for file, said in answers(open_predictor(folder), list(files), thresholds):
@@ -107,7 +116,8 @@ def predict_images(arguments: argparse.Namespace) -> int:
             continue
         print(f"{file}: {said.text(arguments.top)}", flush=True)
         if arguments.draw:
-            draw_answer(file, said, arguments.draw / f"{files[file]}.png")
+            read = reader(about.model.channels, about.bands)
+            draw_answer(read, file, said, arguments.draw / f"{files[file]}.png")
     return int(broken > 0)
 
 

@@ -11,25 +11,32 @@ from thaw.params.training.model import Model
 PREFIX = "body."
 
 
-def extract_body(source: Path, model: Model, target: Path) -> None:
-    """Write the body's tensors of a recipe's model under torchvision's names.
+def model_channels(source: Path, model: Model) -> int:
+    """Return the channels of a recipe's model.
 
     Args:
         source: another recipe's ``model.safetensors``, with its ``model.json`` beside it.
-        model: the section of the recipe that wants the body.
-        target: the file to write.
+        model: the section of the recipe that wants its body.
 
     Raises:
-        UserError: the other recipe's body is of another architecture or for other channels.
+        UserError: the other recipe's body is of another architecture.
     """
     other = read_json(source.with_name("model.json"))["model"]
-    for key in ("arch", "channels"):
-        wanted = getattr(model, key)
-        if other[key] != wanted:
-            raise UserError(
-                f"weights.source: {source} has model.{key} {other[key]}, this recipe {wanted}. "
-                f"Give both recipes the same model.{key}."
-            )
+    if other["arch"] != model.arch:
+        raise UserError(
+            f"weights.source: {source} has model.arch {other['arch']}, this recipe {model.arch}. "
+            "Give both recipes the same model.arch."
+        )
+    return int(other["channels"])
+
+
+def extract_body(source: Path, target: Path) -> None:
+    """Write the body's tensors of a recipe's model under torchvision's names.
+
+    Args:
+        source: another recipe's ``model.safetensors``.
+        target: the file to write.
+    """
     tensors = load_file(source)
     body = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
     with replacing(target) as part:

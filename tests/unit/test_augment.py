@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from thaw.core.randomness import generator
+from thaw.images import Decoded
+from thaw.pack import pack_in_memory
 from thaw.params.training.augment import Augment
 from thaw.training.augment import (
     DRAWS,
@@ -27,7 +30,8 @@ from thaw.training.augment import (
     window_scale,
     zooms,
 )
-from thaw.training.batches import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.batches import Images
+from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD, channel_statistics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -439,3 +443,28 @@ def test_a_batch_is_interpolated_exactly_once(image_batches, split):
         ((images, _),) = batches.train(0) if split == "train" else batches.valid()
     assert images.shape == (7 if split == "train" else 2, 3, 32, 32)
     assert counted.names == ["grid_sampler_2d"]
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_all_channels_go_through_one_matrix_and_one_light(picture, resident):
+    """Five channels of which two are copies come out as the three do, and the copies as copies."""
+    augment = Augment(image_side=24, warp=0.3)
+    shapes = [(40, 56), (48, 36)]
+    colours = [picture(*shape, number) for number, shape in enumerate(shapes)]
+    many = [np.concatenate([image, image[:, :, 1:]], 2) for image in colours]
+    positions = torch.tensor([1, 0])
+    seen = {}
+    for channels, images in ((3, colours), (5, many)):
+        packed = pack_in_memory([Decoded(image, *image.shape[:2]) for image in images])
+        assert packed.channels == channels
+        given = Images(
+            packed, torch.arange(2), torch.zeros(2), augment, torch.device("cpu"),
+            resident=torch.tensor(packed.pixels) if resident else None,
+        )  # fmt: skip
+        assert given.canvas(positions).shape == (2, 48, 56, channels)
+        mean, std = (torch.tensor(v).view(-1, 1, 1) for v in channel_statistics(channels))
+        view = given.random(7, "augment")
+        seen[channels] = given.render(positions, view) * std + mean
+    assert torch.allclose(seen[5][:, :3], seen[3], atol=1e-6)
+    assert torch.allclose(seen[5][:, 3:], seen[3][:, 1:], atol=1e-6)
+    assert not torch.allclose(seen[3][:, 0], seen[3][:, 1], atol=1e-2)

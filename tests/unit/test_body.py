@@ -8,8 +8,12 @@ from torch import nn
 from thaw.core.errors import UserError
 from thaw.params.training.model import Model
 from thaw.training.body import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    HalfRange,
     adapt_first_convolution,
     build_body,
+    channel_statistics,
     cut,
     early_and_late,
     feature_count,
@@ -160,10 +164,53 @@ def test_other_numbers_of_channels_keep_what_the_first_convolution_knows(channel
     assert body(images).shape[1] == 512
 
 
-def test_bodies_are_built_for_other_numbers_of_channels():
-    body = build_body("squeezenet1_1", channels=5)
-    assert body(torch.zeros(1, 5, 64, 64)).shape[:2] == (1, 512)
-    assert body.features[0].weight[:, 3:].abs().max() == 0
+@pytest.mark.parametrize(
+    ("channels", "wanted"),
+    [(1, [7.0]), (2, [1.5, 3.0]), (3, [1.0, 2.0, 4.0]), (5, [1.0, 2.0, 4.0, 0.0, 0.0])],
+)
+def test_weights_of_the_first_convolution_are_adapted_by_fastais_formula(channels, wanted):
+    """Of red 1, green 2, blue 4: their sum; half as much again of two; zeros for what is new."""
+    body = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.Conv2d(2, 2, 1))
+    body[0].weight.data[:] = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1, 1)
+    adapt_first_convolution(body, channels)
+    assert body[0].weight.shape == (2, channels, 1, 1)
+    assert body[0].weight.flatten(1).tolist() == [wanted, wanted]
+    assert body[0].bias is None
+    assert body[1].in_channels == 2
+
+
+def test_only_a_convolution_for_colours_can_be_adapted():
+    body = nn.Sequential(nn.Conv2d(5, 2, 1))
+    with pytest.raises(UserError, match="a body for 5 channels cannot be adapted to 7"):
+        adapt_first_convolution(body, 7)
+
+
+@pytest.mark.parametrize(
+    ("arch", "name"),
+    [("resnet18", "conv1"), ("mobilenet_v2", "features.0.0"), ("squeezenet1_1", "features.0")],
+)
+def test_bodies_are_built_for_other_numbers_of_channels(arch, name):
+    """Without weights to keep all channels are drawn, as fastai does it."""
+    body = build_body(arch, channels=5)
+    assert body.get_submodule(name).in_channels == input_channels(body) == 5
+    assert (body.get_submodule(name).weight.abs().amax((0, 2, 3)) > 0).all()
+    assert body(torch.zeros(1, 5, 64, 64)).ndim == 4
+
+
+def test_further_channels_are_normalised_by_the_mean_of_the_colours():
+    mean, std = channel_statistics(5)
+    assert mean == pytest.approx([0.485, 0.456, 0.406, 0.449, 0.449])
+    assert std == pytest.approx([0.229, 0.224, 0.225, 0.226, 0.226])
+    assert channel_statistics(3) == (list(IMAGENET_MEAN), list(IMAGENET_STD))
+    assert channel_statistics(1) == (pytest.approx([0.449]), pytest.approx([0.226]))
+    assert channel_statistics(2)[0] == pytest.approx([0.449, 0.449])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_half_range_undoes_the_normalisation_of_any_number_of_channels(channels):
+    pixels = torch.rand(2, channels, 3, 3)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in channel_statistics(channels))
+    assert torch.allclose(HalfRange()((pixels - mean) / std), pixels * 2 - 1, atol=1e-6)
 
 
 def test_the_head_fits_a_body_of_a_recipe():

@@ -12,12 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from thaw.core.errors import UserError
 from thaw.core.files import file_sha256
 from thaw.samples import kinds
 from thaw.samples.archives import (
     ALL_BEARS,
+    FIELD_BANDS,
+    FIELDS_EACH,
     NAMES,
     PASCAL_CLASSES,
     PHOTOS,
@@ -27,6 +33,7 @@ from thaw.samples.archives import (
     file_name,
 )  # fmt: skip
 from thaw.samples.creature import Look
+from thaw.samples.fields import CROPS, FIELD_SHAPES, LUSH, photograph_field
 from thaw.samples.frame import ONE
 from thaw.samples.people import CAMERA, PEOPLE
 from thaw.samples.photo import SHAPES, SMALL_SHAPES
@@ -42,9 +49,10 @@ SHA256 = {
     "bears_none": "142448c218f9881f11ca06cfb77389a66069baeef39f4ad02dd20521b807ac9f",
     "pascal": "32153a5e0b6b30e42e82bf206507264c8a45e6fdc05b685ca70aeb7445bd1636",
     "biwi": "0d47577f942d4513373cfe2a476d3b3edb82f1f47749d557467b120e1e9aa59b",
+    "bands": "910b77e3c45a3708acac5d3485c14c5852d8fcc73050cf40ffd0086d7e875a1a",
     "movielens": "b155344b0611bc011ea2a992e40c4acd2ef0161833fc2f99b17ee50bd4c7fb62",
 }
-SMALL = ("pets", "dogscats", "bears", "bears_none", "pascal", "biwi")
+SMALL = ("pets", "dogscats", "bears", "bears_none", "pascal", "biwi", "bands")
 
 
 @pytest.fixture(scope="module")
@@ -573,3 +581,35 @@ def test_ratings_follow_biases_and_three_tastes(films: Path) -> None:
     assert users > 1.5 * users_by_chance
     assert items > 2 * items_by_chance
     assert (tastes > 1.2 * by_chance[0]).sum() == 3
+
+
+def test_fields_are_five_bands_in_three_files(drawn: Path) -> None:
+    names = names_in(drawn / "fields.tgz")
+    assert Counter(name.split("/")[1] for name in names) == dict.fromkeys(CROPS, 3 * FIELDS_EACH)
+    for stem in {name.rsplit("_", 1)[0] for name in names[::50]}:
+        pictures = [
+            Image.open(io.BytesIO(read(drawn / "fields.tgz", f"{stem}_{band}.png")))
+            for band in FIELD_BANDS
+        ]
+        assert [picture.mode for picture in pictures] == ["RGB", "L", "L"]
+        assert len({picture.size for picture in pictures}) == 1
+        assert pictures[0].size in FIELD_SHAPES
+
+
+def test_infrared_tells_what_visible_light_does_not() -> None:
+    """The middle of a field: lush or ripe is decided by its mean levels, with five bands alone."""
+    means, lush = [], []
+    for crop, kind in CROPS.items():
+        for number in range(40):
+            picture = photograph_field(crop, random.Random(f"{crop}/{number}"))
+            height, width, _ = picture.shape
+            middle = picture[height // 2 - 8 : height // 2 + 8, width // 2 - 8 : width // 2 + 8]
+            means.append(middle.mean((0, 1)))
+            lush.append(kind.infrared == LUSH)
+    levels = np.array(means)
+    scores = [
+        cross_val_score(make_pipeline(StandardScaler(), LogisticRegression()), seen, lush).mean()
+        for seen in (levels[:, :3], levels)
+    ]
+    assert scores[0] < 0.65
+    assert scores[1] > 0.95

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thaw.bands import displayable
 from thaw.images import Pixels
 from thaw.look.tables import NONE
 from thaw.sheets.draw import EMPTY, caption_lines
 from thaw.sheets.sheet import Block, Mark, Sheet, Tile
 from thaw.training.augment import View, out_of_frame
 from thaw.training.batches import Images, shuffled
-from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.body import channel_statistics
 from thaw.vision.items import Items
 from thaw.vision.task import Task
 
@@ -51,7 +52,7 @@ class Seen:
 def as_packed(images: Images, positions: Tensor, captions: Sequence[str]) -> list[Seen]:
     """Show images as they are packed, with their points."""
     points = targets_at(images, images.targets, positions)
-    pixels = [images.packed.image(row) for row in images.rows[positions].tolist()]
+    pixels = [displayable(images.packed.image(row)) for row in images.rows[positions].tolist()]
     return list(map(Seen, pixels, captions, points))
 
 
@@ -67,7 +68,7 @@ def as_augmented(
         view: of all of `images`.
     """
     points = targets_at(images, images.targets_in(view), positions)
-    pixels = list(displayed(images.render(positions, view)).numpy())
+    pixels = list(map(displayable, displayed(images.render(positions, view)).numpy()))
     lost = [out_of_frame(torch.tensor(those)) for those in points]
     said = [
         f"{caption} (out of frame)" if count else caption
@@ -99,8 +100,8 @@ def targets_at(images: Images, targets: Tensor, positions: Tensor) -> list[list[
 
 
 def displayed(images: Tensor) -> Tensor:
-    """Undo the normalisation of float [n, 3, h, w]: uint8 [n, h, w, 3]."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    """Undo the normalisation of float [n, c, h, w]: uint8 [n, h, w, c]."""
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in channel_statistics(images.shape[1]))
     levels = (images * std + mean).mul(255).round().clamp(0, 255)
     return levels.to(torch.uint8).permute(0, 2, 3, 1)
 

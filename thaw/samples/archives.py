@@ -18,6 +18,7 @@ from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean
 from thaw.samples import kinds
 from thaw.samples.canvas import Canvas
+from thaw.samples.fields import CROPS, Crop, band_picture, photograph_field
 from thaw.samples.frame import Frame
 from thaw.samples.head import PARTS, photograph_head
 from thaw.samples.people import PEOPLE
@@ -34,6 +35,8 @@ BEARS_NONE_EACH = {"train": 28, "valid": 12}
 NONE = 24  # pictures without a bear, all in valid
 PASCAL_VALID, PASCAL_TRAIN = 200, 300
 BIWI_EACH = 40
+FIELDS_EACH = 60
+FIELD_BANDS = ("rgb", "nir", "swir")  # a file each
 
 Stored = Literal["jpeg", "grey", "png", "turned"]
 
@@ -125,6 +128,27 @@ class HeadShot:
         grain = random.Random(f"{SEED}/{self.path}")
         exposure = random.Random(f"{SEED}/biwi/light/{self.person}")
         return photograph_head(PEOPLE[self.person], self.pose, grain, exposure, parts)
+
+
+@dataclass(frozen=True)
+class FieldBand:
+    """A field from above, in one of the bands that it is stored in.
+
+    Attributes:
+        path: its POSIX name in the archive, that of the field's other files but for the band.
+        crop: what grows there.
+        band: one of `FIELD_BANDS`.
+    """
+
+    path: str
+    crop: Crop
+    band: str
+
+    def content(self) -> bytes:
+        """Draw the field in all bands; return the bytes of this one's file."""
+        field = self.path.removesuffix(f"_{self.band}.png")
+        picture = photograph_field(self.crop, random.Random(f"{SEED}/{field}"))
+        return png(band_picture(picture, self.band))
 
 
 def _drawing(subject: Subject) -> Callable[[Canvas, Frame, random.Random], None]:
@@ -240,6 +264,16 @@ def biwi_photos() -> list[HeadShot]:
     return photos
 
 
+def fields_photos() -> list[FieldBand]:
+    """A folder per crop; three files a field, five bands in all."""
+    return [
+        FieldBand(f"fields/{crop}/{i:03d}_{band}.png", crop, band)
+        for crop in CROPS
+        for i in range(1, FIELDS_EACH + 1)
+        for band in FIELD_BANDS
+    ]
+
+
 ALL_BEARS: dict[str, Subject] = {**kinds.BEARS, "teddy": "teddy"}
 PASCAL_CLASSES = ("ball", "bear", "car", "cat", "dog", "teddy", "tree")
 
@@ -251,6 +285,7 @@ PHOTOS: dict[str, Callable[[], Sequence[Picture]]] = {
     "bears_none": bears_none_photos,
     "pascal": pascal_photos,
     "biwi": biwi_photos,
+    "bands": fields_photos,
 }
 FILE_NAMES = {
     "source": "creatures.tgz",
@@ -260,6 +295,7 @@ FILE_NAMES = {
     "bears_none": "bears_none.tgz",
     "pascal": "pascal_2007.tgz",
     "biwi": "biwi_head_pose.tgz",
+    "bands": "fields.tgz",
     "movielens": "ml-100k.zip",
 }
 NAMES = tuple(FILE_NAMES)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thaw.bands import reader
 from thaw.core.files import read_json
-from thaw.images import BadImageError, Pixels, read_image
+from thaw.images import BadImageError, Pixels, Reader
 from thaw.look.batch import captions_of
 from thaw.pack import open_packed
 from thaw.predictor import Predictor, open_model
@@ -34,6 +35,11 @@ class Opened:
     items: Items
     images: Images
     raw: Path
+
+    @property
+    def read(self) -> Reader:
+        """What decodes an item."""
+        return reader(self.model.about.model.channels, self.model.about.bands)
 
     def batch(self, size: int) -> Tensor:
         """Return positions of training items, int64 [size] at most, spread evenly."""
@@ -81,7 +87,7 @@ def file_of(opened: Opened, position: int) -> Path | None:
     pixels = packed_pixels(opened, position)
     for file in sorted(opened.raw.rglob(path)):
         try:
-            decoded = read_image(file, opened.model.about.presize).pixels
+            decoded = opened.read(file, opened.model.about.presize).pixels
         except BadImageError:
             continue
         if np.array_equal(decoded, pixels):
@@ -90,13 +96,13 @@ def file_of(opened: Opened, position: int) -> Path | None:
 
 
 def packed_pixels(opened: Opened, position: int) -> Pixels:
-    """Return an item's packed pixels, uint8 [h, w, 3]."""
+    """Return an item's packed pixels, uint8 [h, w, channels]."""
     return opened.images.packed.image(int(opened.images.rows[position]))
 
 
 def file_steps(opened: Opened, position: int, file: Path | None) -> list[Step]:
     """Follow an item from its file to its place in the packed file."""
-    decoded = [step("decoded, upright", read_image(file, LARGE).pixels)] if file else []
+    decoded = [step("decoded, upright", opened.read(file, LARGE).pixels)] if file else []
     return [*decoded, step("packed", packed_pixels(opened, position))]
 
 
@@ -106,7 +112,7 @@ def batch_steps(opened: Opened, positions: Tensor) -> tuple[list[Step], Tensor, 
     Training looks through another matrix and other light; the steps are the same.
 
     Returns:
-        The steps, normalised images float [b, 3, h, w], and their targets, on the device.
+        The steps, normalised images float [b, c, h, w], and their targets, on the device.
     """
     images, about = opened.images, opened.model.about
     view = images.plain()
@@ -114,7 +120,8 @@ def batch_steps(opened: Opened, positions: Tensor) -> tuple[list[Step], Tensor, 
     targets = images.targets_in(view)[positions].to(images.device)
     shapes, seen = images.shapes[positions], view.rows(positions)
     side = about.augment.height_width
-    unscaled = render(canvas, shapes, seen, side, (0.0,) * 3, (1.0,) * 3)
+    channels = images.packed.channels
+    unscaled = render(canvas, shapes, seen, side, (0.0,) * channels, (1.0,) * channels)
     normalised = images.see(canvas, positions, view)
     steps = [
         step(f"canvas on {images.device.type}", canvas),

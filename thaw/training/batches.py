@@ -15,7 +15,7 @@ from thaw.core.randomness import generator
 from thaw.pack import Packed
 from thaw.params.training.augment import Augment
 from thaw.training.augment import View, move_points, plain_view, random_view, render
-from thaw.training.body import IMAGENET_MEAN, IMAGENET_STD
+from thaw.training.body import channel_statistics
 
 RESIDENT_SHARE = 0.5  # of a GPU's free memory that packed pixels may take
 
@@ -87,12 +87,13 @@ class Images:
         return move_points(self.targets, view) if self.points else self.targets
 
     def canvas(self, positions: Tensor) -> Tensor:
-        """Return the images at `positions`, int64 [b], on the device: uint8 [b, h, w, 3].
+        """Return the images at `positions`, int64 [b], on the device: uint8 [b, h, w, c].
 
         Each is in the top left corner of a canvas that the largest just fills.
         """
         height, width = (int(side) for side in self.shapes[positions].amax(0))
-        shape, rows = (len(positions), height, width, 3), self.rows[positions].tolist()
+        shape = (len(positions), height, width, self.packed.channels)
+        rows = self.rows[positions].tolist()
         if self.resident is not None:
             canvas = torch.zeros(shape, dtype=torch.uint8, device=self.device)
             for place, row in zip(canvas, rows, strict=True):
@@ -108,8 +109,8 @@ class Images:
 
     def _resident_image(self, pixels: Tensor, row: int) -> Tensor:
         height, width = int(self.packed.heights[row]), int(self.packed.widths[row])
-        start = int(self.packed.offsets[row])
-        return pixels[start : start + height * width * 3].view(height, width, 3)
+        start, channels = int(self.packed.offsets[row]), self.packed.channels
+        return pixels[start : start + height * width * channels].view(height, width, channels)
 
     def canvases(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield `canvas` of each part; for a GPU the next one is filled meanwhile."""
@@ -133,8 +134,7 @@ class Images:
             self.shapes[positions],
             view.rows(positions),
             self.augment.height_width,
-            IMAGENET_MEAN,
-            IMAGENET_STD,
+            *channel_statistics(self.packed.channels),
         )
 
 

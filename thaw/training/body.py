@@ -1,6 +1,7 @@
 """Bodies: torchvision classification architectures, cut before their pooling."""
 
 from collections import OrderedDict
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +19,31 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 DRY_RUN_SIDE = 224  # pixels; every architecture takes it
 
 
+def channel_statistics(channels: int) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation by which each channel is normalised.
+
+    Three are red, green and blue, as the weights were trained with. Of more, the first three are;
+    a further one, of which the weights know nothing, gets the mean of theirs, as does one grey.
+
+    Args:
+        channels: of an image.
+    """
+    colours = len(IMAGENET_MEAN) if channels >= len(IMAGENET_MEAN) else 0
+    further = channels - colours
+    return (
+        [*IMAGENET_MEAN[:colours], *[fmean(IMAGENET_MEAN)] * further],
+        [*IMAGENET_STD[:colours], *[fmean(IMAGENET_STD)] * further],
+    )
+
+
 class HalfRange(nn.Module):
-    """Turn ImageNet's normalisation into (pixel - 0.5) / 0.5, which some weights expect."""
+    """Turn the normalisation into (pixel - 0.5) / 0.5, which some weights expect."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images [n, 3, h, w]; other channels than colours are left alone."""
-        if images.shape[1] != len(IMAGENET_MEAN):
-            return images
-        scale = images.new_tensor([std / 0.5 for std in IMAGENET_STD]).view(1, 3, 1, 1)
-        shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN]).view(1, 3, 1, 1)
+        """Map normalised images [n, c, h, w]."""
+        means, stds = channel_statistics(images.shape[1])
+        scale = images.new_tensor([std / 0.5 for std in stds]).view(1, -1, 1, 1)
+        shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in means]).view(1, -1, 1, 1)
         return images * scale + shift
 
 
@@ -38,7 +55,8 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
 
     Args:
         arch: name of a torchvision classification architecture.
-        channels: colour channels of the input; other than 3 replaces the first convolution.
+        channels: of the input; other than 3 draws the first convolution anew, as fastai does
+            where there are no weights to keep.
 
     Returns:
         A module from float [n, channels, h, w] to float [n, features, h', w'].
@@ -56,8 +74,8 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
     options = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(arch, weights=None, **options)
     body = cut(network)
-    if channels != 3:
-        adapt_first_convolution(body, channels)
+    if channels != len(IMAGENET_MEAN):
+        replace_first_convolution(body, channels)
     if not ends_with_maps(body, channels):
         raise UserError(
             f"model.arch: {arch!r} has no pooled convolutional features to build on. Choose an "
@@ -117,8 +135,8 @@ def early_and_late(body: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module
 
 
 def input_channels(body: nn.Module) -> int:
-    """Return the colour channels that a body expects."""
-    return next(m.in_channels for m in body.modules() if isinstance(m, nn.Conv2d))
+    """Return the channels of an image that a body expects."""
+    return first_convolution(body).in_channels
 
 
 def feature_count(body: nn.Module) -> int:
@@ -132,20 +150,42 @@ def feature_count(body: nn.Module) -> int:
 
 
 def adapt_first_convolution(body: nn.Module, channels: int) -> None:
-    """Replace the first convolution by one for `channels` colours, keeping what it knows.
+    """Replace the first convolution, one for colours, by one for `channels`, keeping what it knows.
 
     As fastai: one channel gets the sum over red, green and blue; two get the first two, times
     1.5; further channels start at zero.
+
+    Raises:
+        UserError: it is not one for three colours.
     """
-    name, first = next((n, m) for n, m in body.named_modules() if isinstance(m, nn.Conv2d))
-    old = first.weight.data
+    old, before = first_convolution(body).weight.data, input_channels(body)
+    if before != len(IMAGENET_MEAN):
+        raise UserError(
+            f"weights.source: a body for {before} channels cannot be adapted to {channels} "
+            f"(model.channels). Take weights for 3 or for {channels}."
+        )
     if channels == 1:
         weight = old.sum(1, keepdim=True)
     elif channels == 2:
         weight = old[:, :2] * 1.5
     else:
         weight = torch.cat([old, old.new_zeros(len(old), channels - 3, *old.shape[2:])], 1)
-    adapted = nn.Conv2d(
+    bias = first_convolution(body).bias
+    adapted = replace_first_convolution(body, channels)
+    adapted.weight = nn.Parameter(weight.contiguous())
+    adapted.bias = bias
+
+
+def first_convolution(body: nn.Module) -> nn.Conv2d:
+    """Return the convolution that sees the image."""
+    return next(m for m in body.modules() if isinstance(m, nn.Conv2d))
+
+
+def replace_first_convolution(body: nn.Module, channels: int) -> nn.Conv2d:
+    """Put one for `channels` channels in its place, with random weights; return it."""
+    first = first_convolution(body)
+    name = next(name for name, module in body.named_modules() if module is first)
+    new = nn.Conv2d(
         channels,
         first.out_channels,
         first.kernel_size,  # type: ignore[arg-type]
@@ -153,8 +193,6 @@ def adapt_first_convolution(body: nn.Module, channels: int) -> None:
         first.padding,  # type: ignore[arg-type]
         bias=first.bias is not None,
     )
-    adapted.weight = nn.Parameter(weight.contiguous())
-    if first.bias is not None:
-        adapted.bias = first.bias
     parent, _, leaf = name.rpartition(".")
-    setattr(body.get_submodule(parent), leaf, adapted)
+    setattr(body.get_submodule(parent), leaf, new)
+    return new

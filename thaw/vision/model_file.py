@@ -29,6 +29,7 @@ class ModelFile:
         std: of each channel, divided by.
         device: that the model was trained on.
         precision: that it was trained in.
+        bands: endings of an item's files, if it has several (``data.bands``).
     """
 
     task: Task
@@ -42,6 +43,7 @@ class ModelFile:
     std: list[float]
     device: str
     precision: Precision
+    bands: list[str] = Field(default_factory=list)
 
     @property
     def augment(self) -> Augment:
@@ -59,5 +61,8 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def write_model_file(path: Path, content: ModelFile) -> None:
-    """Write a ``model.json``."""
-    write_json(path, asdict(content))
+    """Write a ``model.json``; without bands it does not speak of them."""
+    values = asdict(content)
+    if not content.bands:
+        del values["bands"]
+    write_json(path, values)

@@ -15,8 +15,8 @@ class Model:
 
     Attributes:
         arch: name of a torchvision classification architecture that pools its features.
-        channels: colour channels of an image; other than 3 adapts the first convolution. Packed
-            images have 3.
+        channels: of an image, as many as ``data.channels``; other than 3 adapts the first
+            convolution.
         hidden: widths of the head's hidden layers.
         dropout: before the last linear layer; half of it before each earlier one.
         train_bn: whether the body's batch norms train and follow the data's statistics, also
