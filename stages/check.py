@@ -24,11 +24,13 @@ from thaw.params.training.data import Data
 STAGES = (
     "download", "untar", "weights", "split", "pack",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
-    "lr_find", "fit", "evaluate", "interpret",
+    "lr_find", "fit", "evaluate", "interpret", "report",
 )  # fmt: skip
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
-RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret")
+RATINGS_STAGES = (
+    "download", "untar", "split", "lr_find", "fit", "evaluate", "interpret", "report",
+)  # fmt: skip
 VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret"))
 
 

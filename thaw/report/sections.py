@@ -1,0 +1,232 @@
+"""The sections of a report, made of what a recipe's stages left."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from thaw.core.files import read_json
+from thaw.report import charts
+from thaw.report.page import Chart, Section, Verdict
+from thaw.report.pictures import read_pictures
+from thaw.report.tables import (
+    MOST_CLASSES,
+    Table,
+    confusion_table,
+    crosstab_table,
+    flat,
+    pairs_table,
+    table_of,
+)
+
+LR_TESTS = {
+    "lr_frozen": "before the frozen fit",
+    "lr_unfrozen": "before the unfrozen fit",
+    "lr_find": "before the fit",
+}
+FITS = ("fit_frozen", "fit_unfrozen", "fit")
+LOSSES = ["train_loss", "valid_loss"]
+MOST_CURVES = 5  # that a chart can tell apart
+
+# What is known to be written, in the order in which it is shown.
+TABLES = {
+    "classes": "Items by class and part",
+    "sizes": "Sizes of the original images",
+    "duplicates": "The same image twice",
+    "per_class": "By class",
+    "confusion": "Confusion by class",
+    "most_confused": "Classes most often confused",
+    "groups": "Errors by group",
+    "top_losses": "The largest losses",
+    "bias": "Learned biases: what is liked, and disliked, whoever is asked",
+    "components": "Principal components of the learned factors",
+    "nearest": "Items whose factors are most alike",
+    "crosstab": "Predicted ratings of those who rated most",
+}
+SORTED = ("bias",)  # whose end says as much as its beginning
+
+
+def diagnosis(found: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Show what `evaluate` says of each fit."""
+    verdicts = [
+        Verdict(
+            fit,
+            entry["verdict"],
+            entry["why"],
+            f"{entry['parameter']}: {entry['try']}" if "parameter" in entry else "",
+        )
+        for fit, entry in found.items()
+    ]
+    return Section("diagnosis", "Diagnosis", verdicts=verdicts)
+
+
+def data(results: Path) -> Section:
+    """Show what was split and packed, and what `look` saw."""
+    counts = {}
+    for stage in ("split", "pack"):
+        file = results / stage / "metrics.json"
+        if file.exists():
+            counts |= read_json(file)
+    tables = [pairs_table(counts, "Counts", ("what", "how many"))]
+    return folders("data", "Data", results / "look", tables)
+
+
+def learning_rates(results: Path) -> Section:
+    """Show the learning-rate tests, or say why there is none."""
+    drawn, said = [], []
+    for stage, when in LR_TESTS.items():
+        file = results / stage / "curve.csv"
+        if not file.exists():
+            continue
+        curve, suggestion = pd.read_csv(file), read_json(file.with_name("suggestion.json"))
+        if suggestion["chosen"] is None:
+            said.append(f"{stage}: {suggestion['reason']}.")
+        if len(curve):
+            svg = charts.lr_chart(curve, suggestion, stage)
+            drawn.append(Chart(svg, f"{stage}: learning-rate test {when}"))
+    return Section("rates", "Learning rates", text=said, charts=drawn)
+
+
+def training(results: Path, epochs: pd.DataFrame) -> Section:
+    """Show losses and metrics by epoch and fit, learning rate and momentum by step."""
+    drawn = []
+    if len(epochs):
+        losses = charts.epochs_chart(epochs, LOSSES, "losses", "loss")
+        drawn.append(Chart(losses, "Losses by epoch"))
+    metrics = [name for name in epochs.columns[epochs.columns.get_loc("valid_loss") + 1 :]]
+    if len(epochs) and metrics:
+        svg = charts.epochs_chart(epochs, metrics[:MOST_CURVES], "metrics", "metric")
+        drawn.append(Chart(svg, "Metrics on held-out items by epoch"))
+    for fit in FITS:
+        file = results / fit / "batches.csv"
+        batches = pd.read_csv(file) if file.exists() else pd.DataFrame()
+        if len(batches):
+            svg = charts.one_cycle_chart(batches, fit.replace("_", "-"))
+            drawn.append(Chart(svg, f"{fit}: learning rate and momentum by step"))
+    rates = epochs.columns[epochs.columns.str.startswith("lr_")]
+    fits = epochs.groupby("fit", sort=False)
+    table = fits[list(rates)].first().assign(epochs=fits.size()).reset_index()
+    caption = "Fits: the largest learning rate of each parameter group"
+    tables = [table_of(table, caption)] if len(table) else []
+    return Section("training", "Training", charts=drawn, tables=tables)
+
+
+def threshold(results: Path, chosen: Mapping[str, float]) -> Section:
+    """Show when an answer is taken; nothing where there is no such choice."""
+    title = "When an answer is taken"
+    if not chosen:
+        return Section("threshold", title)
+    curve = pd.read_csv(results / "threshold" / "curve.csv")
+    metrics = read_json(results / "threshold" / "metrics.json")
+    values = list(chosen.values())
+    if "coverage" in curve:
+        svg = charts.coverage_chart(curve, values[0], metrics, "threshold")
+        caption = "How often answers are wrong, by the share that is given"
+        said = "An answer of less confidence is withheld."
+    else:
+        svg = charts.sweep_chart(curve, values, "threshold")
+        caption = "Metrics by the probability above which a label is given"
+        said = "A label of less probability is not given."
+    by_part: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        part, _, metric = name.partition("/")
+        by_part.setdefault(part, {})[metric] = value
+    parts = pd.DataFrame(by_part).T.rename(index=PARTS).rename_axis("on").reset_index()
+    choice = pairs_table(chosen, "The choice", ("above", "threshold"))
+    tables = [table_of(parts, "What the choice is worth"), choice]
+    return Section("threshold", title, [said], charts=[Chart(svg, caption)], tables=tables)
+
+
+PARTS = {"chosen_on": "the half it was chosen on", "other_half": "the other half", "valid": "both"}
+
+
+def answers(results: Path, classes: Sequence[Any]) -> Section:
+    """Show what is answered right and wrong, or what a model of ratings has learned."""
+    tables = []
+    confusion = pd.read_csv(results / "evaluate" / "confusion.csv")
+    drawn = 0 < len(confusion) and len(classes) <= MOST_CLASSES
+    if drawn:
+        tables.append(confusion_table(confusion, classes, "Confusion: a row per actual class"))
+    made = results / "interpret"
+    leave_out = ["confusion"] if len(confusion) else []
+    if not (made / "tables" / "per_class.csv").exists():
+        per_class = pd.read_csv(results / "evaluate" / "per_class.csv")
+        if len(per_class):
+            source = "evaluate/per_class.csv"
+            tables.append(table_of(per_class, f"By {per_class.columns[0]}", source))
+    return folders(
+        "answers", "Right and wrong", made, tables,
+        without_tables=leave_out, without_pictures=leave_out if drawn else [],
+    )  # fmt: skip
+
+
+def folders(
+    name: str,
+    title: str,
+    made: Path,
+    tables: Sequence[Table],
+    *,
+    without_tables: Sequence[str] = (),
+    without_pictures: Sequence[str] = (),
+) -> Section:
+    """Show tables, and after them what lies in a stage's folders.
+
+    Args:
+        name: of the section.
+        title: of the section.
+        made: a stage's results, whose folders ``tables`` and ``pictures`` may be missing.
+        tables: to be shown first.
+        without_tables: stems of files that are not to be shown.
+        without_pictures: the same of pictures.
+    """
+    order = list(TABLES)
+    files = [f for f in sorted(made.glob("tables/*.csv")) if f.stem not in without_tables]
+    files.sort(key=lambda file: order.index(file.stem) if file.stem in TABLES else len(order))
+    shown = [table for file in files if (table := read_table(file)).rows]
+    pictures, left_out = read_pictures(
+        file for file in sorted(made.glob("pictures/*")) if file.stem not in without_pictures
+    )
+    said = [f"Too large for this page: {', '.join(map(str, left_out))}."] if left_out else []
+    return Section(name, title, said, tables=[*tables, *shown], pictures=pictures)
+
+
+def read_table(file: Path) -> Table:
+    """Read a table that a stage left."""
+    frame = pd.read_csv(file)
+    caption = TABLES.get(file.stem, charts.words(file.stem))
+    if file.stem == "crosstab" and len(frame):
+        return crosstab_table(frame, caption)
+    return table_of(frame, caption, str(file), both_ends=file.stem in SORTED)
+
+
+def parameters(recipe: str, values: Mapping[str, Any]) -> Section:
+    """Show a recipe of params.yaml as it was run, with what it inherits."""
+    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    sections = {name: flat(value) for name, value in values.items() if name not in plain}
+    said = f"recipes.{recipe} of params.yaml; what is not named there has its default."
+    return Section("parameters", "Parameters", [said], settings={"recipe": plain} | sections)
+
+
+def reproduction(recipe: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> Section:
+    """Show which data was used, and the commands that make the same bytes again.
+
+    Args:
+        recipe: its name.
+        files: MD5 by file, as dvc.lock has them.
+        facts: what else the bytes depend on.
+    """
+    tables = [
+        pairs_table(files, "Data version", ("file", "MD5, as in dvc.lock and MLflow")),
+        pairs_table(facts, "Depends on", ("what", "value")),
+    ]
+    commands = [
+        f"dvc repro report@{recipe}",
+        f"python -m pipelines.train {recipe}    # the same as a flow, recorded in MLflow",
+    ]
+    said = (
+        "In a clone of the project that has these parameters, these commands leave the same bytes "
+        "in every output, on the same kind of processor."
+    )
+    title = "Data version, and how to reproduce"
+    return Section("reproduce", title, [said], tables=tables, commands=commands)
