@@ -12,7 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from thaw.report.svg import DASHES, HEIGHT, INK, MARKERS, SERIES, new_figure, style, to_svg
 
 MARKED = {"steepest": "^", "valley": "v", "minimum": "D", "rise": "s"}
-SAID = {"minimum": "minimum / 10", "rise": "begins to rise"}
+RULES = {
+    "steepest": "steepest",
+    "valley": "valley",
+    "minimum": "minimum / 10",
+    "rise": "begins to rise",
+}
 CHOSEN = "chosen"  # the id of what marks a choice
 TALL = 1.35  # times the height of a chart, for two on top of each other
 EMPTY_TOP, EMPTY_BOTTOM = 0.45, 0.12  # shares of the loss's fall left free above and below it
@@ -31,7 +36,9 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
         figure = new_figure()
         axes = figure.subplots()
         axes.set_xscale("log")
-        axes.plot(curve["lr"], curve["loss"], ":", color=SERIES[1], lw=1.0, label="loss of a batch")
+        axes.plot(
+            curve["lr"], curve["loss"], ":", color=SERIES[1], lw=0.8, label="loss of a batch"
+        )
         axes.plot(curve["lr"], curve["smoothed"], color=SERIES[0], label="smoothed")
         for rule, marker in MARKED.items():
             rate = suggestion.get(rule)
@@ -39,7 +46,7 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
                 height = np.interp(math.log(rate), np.log(curve["lr"]), curve["smoothed"])
                 axes.plot(
                     rate, height, marker, color=INK, ms=6, mfc="none", zorder=3,
-                    label=f"{SAID.get(rule, rule)} {rate:.1e}",
+                    label=f"{RULES[rule]} {rate:.1e}",
                 )  # fmt: skip
         if chosen is not None:
             axes.axvline(chosen, color=INK, lw=1.4, gid=CHOSEN, label=f"chosen {chosen:.2e}")

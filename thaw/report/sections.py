@@ -1,5 +1,6 @@
 """The sections of a report, made of what a recipe's stages left."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,27 @@ def diagnosis(found: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def data(results: Path) -> Section:
     """Show what was split and packed, and what `look` saw."""
-    counts = {}
-    for stage in ("split", "pack"):
-        file = results / stage / "metrics.json"
-        if file.exists():
-            counts |= read_json(file)
-    tables = [pairs_table(counts, "Counts", ("what", "how many"))]
+    tables = [counts_table(read_json(results / "split" / "metrics.json"))]
+    packed = results / "pack" / "metrics.json"
+    if packed.exists():
+        values = {charts.words(name): value for name, value in read_json(packed).items()}
+        tables.append(pairs_table(values, "Packed images", ("what", "how many")))
     return folders("data", "Data", results / "look", tables)
+
+
+def counts_table(metrics: Mapping[str, float]) -> Table:
+    """Lay out the split's counts, those of all items beside those of each part."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        part, _, what = name.rpartition("/")
+        found.setdefault(charts.words(what), {})[part or "all"] = value
+    frame = pd.DataFrame.from_dict(found, orient="index", dtype=object)
+    return table_of(frame.rename_axis("what").reset_index(), "Split")
 
 
 def learning_rates(results: Path) -> Section:
     """Show the learning-rate tests, or say why there is none."""
-    drawn, said = [], []
+    drawn, said, tables = [], [], []
     for stage, when in LR_TESTS.items():
         file = results / stage / "curve.csv"
         if not file.exists():
@@ -85,7 +95,10 @@ def learning_rates(results: Path) -> Section:
         if len(curve):
             svg = charts.lr_chart(curve, suggestion, stage)
             drawn.append(Chart(svg, f"{stage}: learning-rate test {when}"))
-    return Section("rates", "Learning rates", text=said, charts=drawn)
+            read = {said: suggestion.get(rule) for rule, said in charts.RULES.items()}
+            read["chosen"] = suggestion["chosen"]
+            tables.append(pairs_table(read, f"{stage}: read off the curve", ("where", "rate")))
+    return Section("rates", "Learning rates", said, charts=drawn, tables=tables)
 
 
 def training(results: Path, epochs: pd.DataFrame) -> Section:
@@ -133,8 +146,9 @@ def threshold(results: Path, chosen: Mapping[str, float]) -> Section:
         part, _, metric = name.partition("/")
         by_part.setdefault(part, {})[metric] = value
     parts = pd.DataFrame(by_part).T.rename(index=PARTS).rename_axis("on").reset_index()
-    choice = pairs_table(chosen, "The choice", ("above", "threshold"))
-    tables = [table_of(parts, "What the choice is worth"), choice]
+    tables = [table_of(parts, "What the choice is worth")]
+    if len(set(values)) > 1:
+        tables.append(pairs_table(chosen, "The choice for each class", ("class", "above")))
     return Section("threshold", title, [said], charts=[Chart(svg, caption)], tables=tables)
 
 
@@ -147,7 +161,7 @@ def answers(results: Path, classes: Sequence[Any]) -> Section:
     confusion = pd.read_csv(results / "evaluate" / "confusion.csv")
     drawn = 0 < len(confusion) and len(classes) <= MOST_CLASSES
     if drawn:
-        tables.append(confusion_table(confusion, classes, "Confusion: a row per actual class"))
+        tables.append(confusion_table(confusion, classes, "Confusion: a row for each actual class"))
     made = results / "interpret"
     leave_out = ["confusion"] if len(confusion) else []
     if not (made / "tables" / "per_class.csv").exists():
@@ -203,9 +217,21 @@ def read_table(file: Path) -> Table:
 def parameters(recipe: str, values: Mapping[str, Any]) -> Section:
     """Show a recipe of params.yaml as it was run, with what it inherits."""
     plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
-    sections = {name: flat(value) for name, value in values.items() if name not in plain}
+    settings = {"recipe": plain}
+    settings |= {name: flat(value) for name, value in values.items() if name not in plain}
+    shown = {
+        section: {name: as_yaml(value) for name, value in entries.items()}
+        for section, entries in settings.items()
+    }
     said = f"recipes.{recipe} of params.yaml; what is not named there has its default."
-    return Section("parameters", "Parameters", [said], settings={"recipe": plain} | sections)
+    return Section("parameters", "Parameters", [said], settings=shown)
+
+
+def as_yaml(value: Any) -> str:
+    """Write a value as it could stand in params.yaml."""
+    if isinstance(value, str) and value == value.strip() and value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def reproduction(recipe: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> Section:

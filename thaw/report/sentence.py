@@ -10,15 +10,15 @@ from thaw.vision.task import task_of
 
 # What a recipe is judged by, in words: the first of these that its metrics have.
 SENTENCES = {
-    "error_rate": "Of {items} held-out items it gets a share of {value} wrong (error rate)",
+    "error_rate": "It gets {value} of {items} held-out items wrong (error rate)",
     "mean_average_precision": "It finds the labels of {items} held-out items with a mean average "
     "precision of {value}",
     "mean_pixels": "On {items} held-out items its points lie {value} pixels off on average",
     "rmse": "It predicts {items} held-out ratings with a root mean squared error of {value}",
 }
 BY_CHANCE = {
-    "error_rate": "the most frequent class as every answer would get {value}",
-    "mean_average_precision": "each label's share as every answer would get {value}",
+    "error_rate": "the most frequent class as every answer would get {value} wrong",
+    "mean_average_precision": "each label's share as its probability for all would get {value}",
     "rmse": "the mean rating as every answer would get {value}",
 }
 KINDS = {

@@ -22,6 +22,7 @@ STYLE = {
     "svg.hashsalt": "thaw",
     "font.size": 10.0,
     "text.color": INK,
+    "axes.facecolor": "none",
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

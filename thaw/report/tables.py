@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+THOUSANDS = 100_000  # from here on set apart; below may be numbers that are names
 MOST_ROWS = 20
 MOST_CLASSES = 40  # of a confusion matrix that can be read
 
@@ -51,17 +52,18 @@ class Table:
 
 
 def cell(value: Any) -> Cell:
-    """Write a value: numbers with four digits, nothing for what is missing, paths of lists."""
+    """Write a value: numbers with four digits, nothing for what is missing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return Cell("")
     if isinstance(value, bool):
         return Cell(str(value).lower())
     if isinstance(value, Integral):
-        return Cell(str(value), is_number=True)
+        return Cell(f"{value:,}" if abs(value) >= THOUSANDS else str(value), is_number=True)
     if isinstance(value, Real):
         number = float(value)
-        whole = number.is_integer() and abs(number) < 1e6
-        return Cell(f"{number:.0f}" if whole else f"{number:.4g}", is_number=True)
+        if number.is_integer() and abs(number) < 1e15:
+            return cell(int(number))
+        return Cell(f"{number:.4g}", is_number=True)
     return Cell(str(value))
 
 
@@ -79,7 +81,7 @@ def table_of(
     shown, note = frame, ""
     if len(frame) > MOST_ROWS:
         half = MOST_ROWS // 2
-        shown = pd.concat([frame.head(half), frame.tail(half)]) if both_ends else frame.head(20)
+        shown = pd.concat([frame.head(half), frame.tail(half)]) if both_ends else frame.head(MOST_ROWS)
         which = f"the first and the last {half}" if both_ends else f"the first {MOST_ROWS}"
         note = f"Shown are {which} of {len(frame):,} rows; all are in {source}."
     rows = [[cell(value) for value in row] for row in shown.itertuples(index=False)]
@@ -111,8 +113,13 @@ def confusion_table(confusion: pd.DataFrame, classes: Sequence[str], caption: st
             )
             for predicted, count in row.items()
         ]  # fmt: skip
-        rows.append([Cell(str(actual)), *cells])
-    return Table(caption, ["actual \\ answered", *map(str, classes)], rows)
+        rows.append([Cell(name_of(actual)), *cells])
+    return Table(caption, ["actual \\ answered", *map(name_of, classes)], rows)
+
+
+def name_of(label: Any) -> str:
+    """Write a class, or a rating without its zeros."""
+    return f"{label:g}" if isinstance(label, float) else str(label)
 
 
 def crosstab_table(frame: pd.DataFrame, caption: str) -> Table:
@@ -140,7 +147,7 @@ def _prediction(pair: "pd.Series[Any]") -> Cell:
 def flat(values: Any, path: str = "") -> dict[str, Any]:
     """Flatten nested parameters by their dotted paths; lists stay as they are."""
     if not isinstance(values, Mapping) or not values:
-        return {path: values}
+        return {path: values} if path else {}
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{path}.{key}" if path else str(key))
