@@ -60,7 +60,7 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
     require(paths.epochs)
     kind, results = kind_of(predictions, vocab), paths.epochs.parent
     classes = sorted(predictions["rating"].unique()) if kind == "ratings" else vocab
-    facts = {name: values[name] for name in ("seed", "threads", "precision") if name in values}
+    facts: dict[str, Any] = {name: values[name] for name in ("seed", "threads", "precision")}
     facts |= {"device": model["device"], "precision on it": model["precision"]}
     return Page(
         recipe=paths.recipe,

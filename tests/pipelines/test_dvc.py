@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     "download", "untar", "weights", "split", "pack",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "record",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "report",
+    "record",
 ]  # fmt: skip
 
 
@@ -86,7 +87,8 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
         ("download", "untar"), ("untar", "split"), ("untar", "pack"), ("weights", "lr_frozen"),
         ("lr_frozen", "fit_frozen"), ("fit_frozen", "lr_unfrozen"),
         ("lr_unfrozen", "fit_unfrozen"), ("fit_unfrozen", "evaluate"),
-        ("fit_unfrozen", "threshold"),
+        ("fit_unfrozen", "threshold"), ("threshold", "report"), ("evaluate", "report"),
+        ("report", "record"),
     ]:  # fmt: skip
         assert f'"{before}@tiny" -> "{after}@tiny"' in edges
     assert '"split@tiny" -> "pack@tiny"' not in edges
@@ -138,7 +140,7 @@ def test_an_experiment_changes_what_depends_on_it_alone(reproduced: Project) -> 
         "dvc", "exp", "run", "-n", "longer", "-S", "recipes.tiny.fit_unfrozen.epochs=1"
     )
     assert sorted(stages_run(done.stdout)) == [
-        "evaluate@tiny", "fit_unfrozen@tiny", "record@tiny", "threshold@tiny",
+        "evaluate@tiny", "fit_unfrozen@tiny", "record@tiny", "report@tiny", "threshold@tiny",
     ]  # fmt: skip
     shown = reproduced.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown

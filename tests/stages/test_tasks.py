@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 STAGES = (
     "download", "untar", "weights", "split", "pack",
-    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
+    "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "report",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ RULES = {
 }
 CHOSEN = "chosen"  # the id of what marks a choice
 TALL = 1.35  # times the height of a chart, for two on top of each other
-EMPTY_TOP, EMPTY_BOTTOM = 0.45, 0.12  # shares of the loss's fall left free above and below it
+EMPTY_TOP, EMPTY_BOTTOM = 0.3, 0.12  # shares of the loss's fall left free above and below it
 
 
 def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> str:
@@ -36,10 +36,8 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
         figure = new_figure()
         axes = figure.subplots()
         axes.set_xscale("log")
-        axes.plot(
-            curve["lr"], curve["loss"], ":", color=SERIES[1], lw=0.8, label="loss of a batch"
-        )
-        axes.plot(curve["lr"], curve["smoothed"], color=SERIES[0], label="smoothed")
+        axes.plot(curve["lr"], curve["loss"], ":", color=SERIES[1], lw=0.8, label="loss of a batch")
+        axes.plot(curve["lr"], curve["smoothed"], color=SERIES[0], label="smoothed", gid="smoothed")
         for rule, marker in MARKED.items():
             rate = suggestion.get(rule)
             if rate is not None:
@@ -57,11 +55,16 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
 
 
 def falling_part(smoothed: "pd.Series[float]") -> tuple[float, float] | None:
-    """Return the limits of the loss up to its minimum: behind it, it grows beyond all bounds."""
+    """Return limits for the loss up to its minimum: behind it, it grows beyond all bounds.
+
+    The first tenth counts for no minimum: there the average has hardly begun.
+    """
     values = smoothed[np.isfinite(smoothed)].to_numpy()
     if not len(values):
         return None
-    low, high = values.min(), values[: values.argmin() + 1].max()
+    first = len(values) // 10
+    before = values[: first + values[first:].argmin() + 1]
+    low, high = before.min(), before.max()
     fall = high - low or abs(high) or 1.0
     return low - EMPTY_BOTTOM * fall, high + EMPTY_TOP * fall
 
@@ -147,8 +150,8 @@ def coverage_chart(
         axes = figure.subplots()
         axes.plot(given["coverage"], given["error_rate"], color=SERIES[0], label="all confidences")
         axes.plot(
-            metrics["valid/coverage"], metrics["valid/error_rate"], "o", color=INK, ms=8, gid=CHOSEN,
-            label=f"chosen: confidence above {threshold:.3f}", zorder=3, clip_on=False,
+            metrics["valid/coverage"], metrics["valid/error_rate"], "o", color=INK, ms=8,
+            gid=CHOSEN, label=f"chosen: confidence above {threshold:.3f}", zorder=3, clip_on=False,
         )  # fmt: skip
         axes.set(
             xlabel="share of items answered", ylabel="error rate of the answers", xlim=(0, 1.02)
@@ -189,9 +192,7 @@ def sweep_chart(curve: pd.DataFrame, thresholds: Sequence[float], name: str) -> 
 
 def finish(axes: Axes, columns: int) -> None:
     """Add a legend below, where it hides nothing."""
-    axes.figure.legend(  # type: ignore[union-attr]
-        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns
-    )
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 def words(name: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image
 
 TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
-MOST_BYTES = 2_000_000  # of all pictures of a page, which is a third longer in its letters
 
 # What is known to be drawn, in the order in which it is shown.
 CAPTIONS = {
@@ -45,8 +44,12 @@ class Picture:
     height: int
 
 
-def read_pictures(files: Iterable[Path]) -> tuple[list[Picture], list[Path]]:
+def read_pictures(files: Iterable[Path], most: int) -> tuple[list[Picture], list[Path]]:
     """Read pictures in the order in which they are shown.
+
+    Args:
+        files: of any kind; those that are no pictures are passed over.
+        most: bytes of all of them; the page is longer by a third, in its letters.
 
     Returns:
         The pictures, and the files that were left out because the page would become too long.
@@ -56,12 +59,12 @@ def read_pictures(files: Iterable[Path]) -> tuple[list[Picture], list[Path]]:
     known.sort(key=lambda f: (order.index(f.stem) if f.stem in CAPTIONS else len(order), f.name))
     shown, left_out, total = [], [], 0
     for file in known:
-        total += file.stat().st_size
-        if total > MOST_BYTES:
-            total -= file.stat().st_size
+        length = file.stat().st_size
+        if total + length > most:
             left_out.append(file)
-        else:
-            shown.append(read_picture(file))
+            continue
+        total += length
+        shown.append(read_picture(file))
     return shown, left_out
 
 

@@ -28,6 +28,7 @@ LR_TESTS = {
 }
 FITS = ("fit_frozen", "fit_unfrozen", "fit")
 LOSSES = ["train_loss", "valid_loss"]
+MOST_OF_LOOK, MOST_OF_ANSWERS = 400_000, 1_750_000  # bytes of pictures: a page has 3 MB at most
 MOST_CURVES = 5  # that a chart can tell apart
 
 # What is known to be written, in the order in which it is shown.
@@ -69,7 +70,7 @@ def data(results: Path) -> Section:
     if packed.exists():
         values = {charts.words(name): value for name, value in read_json(packed).items()}
         tables.append(pairs_table(values, "Packed images", ("what", "how many")))
-    return folders("data", "Data", results / "look", tables)
+    return folders("data", "Data", results / "look", MOST_OF_LOOK, tables)
 
 
 def counts_table(metrics: Mapping[str, float]) -> Table:
@@ -107,7 +108,7 @@ def training(results: Path, epochs: pd.DataFrame) -> Section:
     if len(epochs):
         losses = charts.epochs_chart(epochs, LOSSES, "losses", "loss")
         drawn.append(Chart(losses, "Losses by epoch"))
-    metrics = [name for name in epochs.columns[epochs.columns.get_loc("valid_loss") + 1 :]]
+    metrics = list(epochs.columns[epochs.columns.get_loc("valid_loss") + 1 :])
     if len(epochs) and metrics:
         svg = charts.epochs_chart(epochs, metrics[:MOST_CURVES], "metrics", "metric")
         drawn.append(Chart(svg, "Metrics on held-out items by epoch"))
@@ -159,10 +160,11 @@ def answers(results: Path, classes: Sequence[Any]) -> Section:
     """Show what is answered right and wrong, or what a model of ratings has learned."""
     tables = []
     confusion = pd.read_csv(results / "evaluate" / "confusion.csv")
-    drawn = 0 < len(confusion) and len(classes) <= MOST_CLASSES
+    drawn = len(confusion) > 0 and len(classes) <= MOST_CLASSES
     if drawn:
         tables.append(confusion_table(confusion, classes, "Confusion: a row for each actual class"))
     made = results / "interpret"
+    # One label's counts are shown already.
     leave_out = ["confusion"] if len(confusion) else []
     if not (made / "tables" / "per_class.csv").exists():
         per_class = pd.read_csv(results / "evaluate" / "per_class.csv")
@@ -170,7 +172,7 @@ def answers(results: Path, classes: Sequence[Any]) -> Section:
             source = "evaluate/per_class.csv"
             tables.append(table_of(per_class, f"By {per_class.columns[0]}", source))
     return folders(
-        "answers", "Right and wrong", made, tables,
+        "answers", "Right and wrong", made, MOST_OF_ANSWERS, tables,
         without_tables=leave_out, without_pictures=leave_out if drawn else [],
     )  # fmt: skip
 
@@ -179,6 +181,7 @@ def folders(
     name: str,
     title: str,
     made: Path,
+    most: int,
     tables: Sequence[Table],
     *,
     without_tables: Sequence[str] = (),
@@ -190,6 +193,7 @@ def folders(
         name: of the section.
         title: of the section.
         made: a stage's results, whose folders ``tables`` and ``pictures`` may be missing.
+        most: bytes of its pictures.
         tables: to be shown first.
         without_tables: stems of files that are not to be shown.
         without_pictures: the same of pictures.
@@ -198,9 +202,8 @@ def folders(
     files = [f for f in sorted(made.glob("tables/*.csv")) if f.stem not in without_tables]
     files.sort(key=lambda file: order.index(file.stem) if file.stem in TABLES else len(order))
     shown = [table for file in files if (table := read_table(file)).rows]
-    pictures, left_out = read_pictures(
-        file for file in sorted(made.glob("pictures/*")) if file.stem not in without_pictures
-    )
+    wanted = [f for f in sorted(made.glob("pictures/*")) if f.stem not in without_pictures]
+    pictures, left_out = read_pictures(wanted, most)
     said = [f"Too large for this page: {', '.join(map(str, left_out))}."] if left_out else []
     return Section(name, title, said, tables=[*tables, *shown], pictures=pictures)
 
@@ -244,7 +247,7 @@ def reproduction(recipe: str, files: Mapping[str, str], facts: Mapping[str, Any]
     """
     tables = [
         pairs_table(files, "Data version", ("file", "MD5, as in dvc.lock and MLflow")),
-        pairs_table(facts, "Depends on", ("what", "value")),
+        pairs_table({k: str(v) for k, v in facts.items()}, "Depends on", ("what", "value")),
     ]
     commands = [
         f"dvc repro report@{recipe}",

@@ -3,6 +3,9 @@
 import html
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -17,7 +20,7 @@ VARIABLES = {INK: "ink", FAINT: "line"} | {
 # Apart without their colours too.
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "thaw",
     "font.size": 10.0,
@@ -49,9 +52,11 @@ def new_figure(height: float = HEIGHT) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained", facecolor="none")
 
 
-def style() -> "mpl.rc_context":
-    """Return the context in which charts are drawn: matplotlib asks it when things are made."""
-    return mpl.rc_context(STYLE)
+@contextmanager
+def style() -> Iterator[None]:
+    """Set how charts are drawn; matplotlib looks when their parts are made."""
+    with mpl.rc_context(STYLE):
+        yield
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:

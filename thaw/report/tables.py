@@ -10,6 +10,7 @@ import pandas as pd
 
 THOUSANDS = 100_000  # from here on set apart; below may be numbers that are names
 MOST_ROWS = 20
+FEW = 6  # columns whose names stand upright
 MOST_CLASSES = 40  # of a confusion matrix that can be read
 
 
@@ -39,12 +40,14 @@ class Table:
         columns: their names.
         rows: as many cells each as there are columns; the first names the row.
         note: said below it, such as where the rest is.
+        is_matrix: whether its many columns may be as narrow as their numbers.
     """
 
     caption: str
     columns: list[str]
     rows: list[list[Cell]]
     note: str = ""
+    is_matrix: bool = False
 
     def is_number(self, column: int) -> bool:
         """Whether a column's cells are numbers, so far as there are any."""
@@ -58,7 +61,8 @@ def cell(value: Any) -> Cell:
     if isinstance(value, bool):
         return Cell(str(value).lower())
     if isinstance(value, Integral):
-        return Cell(f"{value:,}" if abs(value) >= THOUSANDS else str(value), is_number=True)
+        whole = int(value)
+        return Cell(f"{whole:,}" if abs(whole) >= THOUSANDS else str(whole), is_number=True)
     if isinstance(value, Real):
         number = float(value)
         if number.is_integer() and abs(number) < 1e15:
@@ -81,7 +85,9 @@ def table_of(
     shown, note = frame, ""
     if len(frame) > MOST_ROWS:
         half = MOST_ROWS // 2
-        shown = pd.concat([frame.head(half), frame.tail(half)]) if both_ends else frame.head(MOST_ROWS)
+        shown = (
+            pd.concat([frame.head(half), frame.tail(half)]) if both_ends else frame.head(MOST_ROWS)
+        )
         which = f"the first and the last {half}" if both_ends else f"the first {MOST_ROWS}"
         note = f"Shown are {which} of {len(frame):,} rows; all are in {source}."
     rows = [[cell(value) for value in row] for row in shown.itertuples(index=False)]
@@ -114,12 +120,14 @@ def confusion_table(confusion: pd.DataFrame, classes: Sequence[str], caption: st
             for predicted, count in row.items()
         ]  # fmt: skip
         rows.append([Cell(name_of(actual)), *cells])
-    return Table(caption, ["actual \\ answered", *map(name_of, classes)], rows)
+    return Table(
+        caption, ["actual \\ answered", *map(name_of, classes)], rows, is_matrix=len(classes) > FEW
+    )
 
 
 def name_of(label: Any) -> str:
     """Write a class, or a rating without its zeros."""
-    return f"{label:g}" if isinstance(label, float) else str(label)
+    return f"{label:g}" if isinstance(label, Real) else str(label)
 
 
 def crosstab_table(frame: pd.DataFrame, caption: str) -> Table:
