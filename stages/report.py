@@ -59,7 +59,7 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
     metrics = read_json(paths.result("evaluate", "metrics.json"))
     require(paths.epochs)
     kind, results = kind_of(predictions, vocab), paths.epochs.parent
-    classes = sorted(predictions["rating"].unique()) if kind == "ratings" else vocab
+    levels = sorted(predictions["rating"].unique()) if kind == "ratings" else []
     facts: dict[str, Any] = {name: values[name] for name in ("seed", "threads", "precision")}
     facts |= {"device": model["device"], "precision on it": model["precision"]}
     return Page(
@@ -72,7 +72,7 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
             sections.data(results),
             sections.learning_rates(results),
             sections.training(results, pd.read_csv(paths.epochs)),
-            sections.answers(results, classes),
+            sections.answers(results, [str(level) for level in levels] or vocab),
             sections.threshold(results, read_json(paths.threshold)),
             sections.parameters(paths.recipe, values),
             sections.reproduction(paths.recipe, data_version(paths), facts),

@@ -33,7 +33,7 @@ PYTHON_FILES = sorted(
 
 def is_code(dep: str) -> bool:
     """Whether a dependency is of this project's modules."""
-    return dep.split("/")[0] in ("thaw", "stages")
+    return dep.split("/", maxsplit=1)[0] in ("thaw", "stages")
 
 
 def names(entries: list) -> set[str]:
@@ -277,7 +277,7 @@ def test_imports_point_one_way(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-        "stage",
+    "stage",
     ["download", "untar", "split", "pack", "threshold", "evaluate", "interpret", "report"],
 )
 def test_light_stages_never_reach_torch(stage: str) -> None:

@@ -46,6 +46,7 @@ TABLES = {
     "nearest": "Items whose factors are most alike",
     "crosstab": "Predicted ratings of those who rated most",
 }
+NAMES = dict.fromkeys(("class", "actual", "predicted", "group", "path", "title"), str)
 SORTED = ("bias",)  # whose end says as much as its beginning
 
 
@@ -156,10 +157,10 @@ def threshold(results: Path, chosen: Mapping[str, float]) -> Section:
 PARTS = {"chosen_on": "the half it was chosen on", "other_half": "the other half", "valid": "both"}
 
 
-def answers(results: Path, classes: Sequence[Any]) -> Section:
+def answers(results: Path, classes: Sequence[str]) -> Section:
     """Show what is answered right and wrong, or what a model of ratings has learned."""
     tables = []
-    confusion = pd.read_csv(results / "evaluate" / "confusion.csv")
+    confusion = read_csv(results / "evaluate" / "confusion.csv")
     drawn = len(confusion) > 0 and len(classes) <= MOST_CLASSES
     if drawn:
         tables.append(confusion_table(confusion, classes, "Confusion: a row for each actual class"))
@@ -167,7 +168,7 @@ def answers(results: Path, classes: Sequence[Any]) -> Section:
     # One label's counts are shown already.
     leave_out = ["confusion"] if len(confusion) else []
     if not (made / "tables" / "per_class.csv").exists():
-        per_class = pd.read_csv(results / "evaluate" / "per_class.csv")
+        per_class = read_csv(results / "evaluate" / "per_class.csv")
         if len(per_class):
             source = "evaluate/per_class.csv"
             tables.append(table_of(per_class, f"By {per_class.columns[0]}", source))
@@ -210,11 +211,16 @@ def folders(
 
 def read_table(file: Path) -> Table:
     """Read a table that a stage left."""
-    frame = pd.read_csv(file)
+    frame = read_csv(file)
     caption = TABLES.get(file.stem, charts.words(file.stem))
     if file.stem == "crosstab" and len(frame):
         return crosstab_table(frame, caption)
     return table_of(frame, caption, str(file), both_ends=file.stem in SORTED)
+
+
+def read_csv(file: Path) -> pd.DataFrame:
+    """Read a table in which a class may be called 007, or None."""
+    return pd.read_csv(file, dtype=NAMES, keep_default_na=False, na_values=[""])
 
 
 def parameters(recipe: str, values: Mapping[str, Any]) -> Section:

@@ -103,7 +103,7 @@ def confusion_table(confusion: pd.DataFrame, classes: Sequence[str], caption: st
     """Count answers by the actual class, a row each, shaded by their share of the row.
 
     Args:
-        confusion: a row per item, ``actual`` and ``predicted``.
+        confusion: a row per item, ``actual`` and ``predicted`` as text.
         classes: in the order of rows and columns.
         caption: of the table.
     """
@@ -119,15 +119,8 @@ def confusion_table(confusion: pd.DataFrame, classes: Sequence[str], caption: st
             )
             for predicted, count in row.items()
         ]  # fmt: skip
-        rows.append([Cell(name_of(actual)), *cells])
-    return Table(
-        caption, ["actual \\ answered", *map(name_of, classes)], rows, is_matrix=len(classes) > FEW
-    )
-
-
-def name_of(label: Any) -> str:
-    """Write a class, or a rating without its zeros."""
-    return f"{label:g}" if isinstance(label, Real) else str(label)
+        rows.append([Cell(actual), *cells])
+    return Table(caption, ["actual \\ answered", *classes], rows, is_matrix=len(classes) > FEW)
 
 
 def crosstab_table(frame: pd.DataFrame, caption: str) -> Table:
