@@ -1,25 +1,18 @@
 """The report: sentences, charts, tables, pictures, and the page made of them."""
 
 import base64
-import copy
 import html
 import math
 import re
-from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from report_files import CHOSEN, CLASSES, HOSTILE, RECIPE, predictions_of, vocab_of, write_recipe
+from report_files import CHOSEN, CLASSES, predictions_of, vocab_of
 from sklearn.metrics import confusion_matrix
 
-from pipelines.results import write_index
-from stages import report
-from stages.common.paths import Paths
-from thaw.core.files import write_json
 from thaw.report import charts, sections
 from thaw.report.page import Page, render_page
 from thaw.report.pictures import read_pictures
@@ -28,19 +21,6 @@ from thaw.report.svg import VARIABLES
 from thaw.report.tables import MOST_ROWS, cell, confusion_table, flat, table_of
 
 KINDS = ("label", "labels", "points", "ratings")
-
-
-@pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A function that writes a recipe's results and its report, and returns that."""
-    monkeypatch.chdir(tmp_path)
-
-    def make(kind: str) -> str:
-        write_recipe(kind, kind)
-        report.run(report.Params(**RECIPE), Paths(kind))
-        return Paths(kind).report.read_text(encoding="utf-8")
-
-    return make
 
 
 # Three in four are of class 0.
@@ -56,7 +36,7 @@ RATINGS = pd.DataFrame({"rating": [1.0, 3.0]})
     ("metrics", "predictions", "vocab", "sentence"),
     [
         (
-            {"items": 4, "error_rate": 0.25, "error_rate_se": 0.2165},
+            {"items": 4, "error_rate": 0.25, "error_rate_se": 0.2166},
             LABEL, ["a", "b"],
             "It gets 0.250 ± 0.217 of 4 held-out items wrong (error rate); "
             "the most frequent class as every answer would get 0.250 wrong.",
@@ -94,7 +74,7 @@ def test_the_kind_is_read_from_the_predictions() -> None:
 def path_of(svg: str, name: str) -> list[tuple[float, float]]:
     """The points of the first path of a group."""
     group = svg[svg.index(f'id="{name}"') :]
-    numbers = re.search(r'd="([^"]+)"', group)[1]
+    numbers = re.search(r'\sd="([^"]+)"', group)[1]
     pairs = re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", numbers)
     return [(float(x), float(y)) for x, y in pairs]
 
@@ -110,7 +90,7 @@ def test_the_chosen_rate_is_marked_where_it_is() -> None:
     line = path_of(svg, "lr-smoothed")
     share = (math.log10(CHOSEN) + 6) / 6
     expected = line[0][0] + share * (line[-1][0] - line[0][0])
-    assert {x for x, _ in path_of(svg, "lr-chosen")} == {pytest.approx(expected, abs=0.01)}
+    assert [x for x, _ in path_of(svg, "lr-chosen")] == pytest.approx([expected] * 2, abs=0.01)
     assert "chosen 2.00e-03" in svg
 
 
@@ -233,98 +213,6 @@ def test_pictures_are_whole_in_order_and_within_bounds(tmp_path: Path) -> None:
     assert rest == [tmp_path / "batch.jpg", tmp_path / "zebra.png"]
 
 
-class Elements(HTMLParser):
-    """Lists elements with their attributes, and the text outside of them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_page_says_all_and_asks_for_nothing(page: Callable[..., str], kind: str) -> None:
-    text = page(kind)
-    elements = Elements(text)
-    assert not {tag for tag, _ in elements.found} & {"script", "iframe", "object", "base", "form"}
-    policy = next(a["content"] for _, a in elements.found if "http-equiv" in a)
-    assert policy.startswith("default-src 'none'; img-src data:;")
-    asked = [a[k] for tag, a in elements.found for k in ("src", "href", "xlink:href") if k in a]
-    assert {link.split(":")[0] for link in asked if not link.startswith(("#", "../"))} == {"data"}
-    assert "url(http" not in text
-    ids = [a["id"] for _, a in elements.found if "id" in a]
-    assert len(ids) == len(set(ids))
-    for tag, attributes in elements.found:
-        if tag == "img":
-            assert attributes["alt"]
-        if tag == "svg":
-            assert attributes["role"] == "img"
-            assert attributes["aria-label"]
-    headings = re.findall(r"<h2[^>]*>([^<]+)<", text)
-    expected = ["Diagnosis", "Data", "Learning rates", "Training", "Right and wrong"]
-    if kind in ("label", "labels"):
-        expected.append("When an answer is taken")
-    assert headings == [*expected, "Parameters", "Data version, and how to reproduce"]
-    for said in (f"dvc repro report@{kind}", "held-out", "chosen 2.00e-03", "momentum"):
-        assert said in text
-    if kind != "ratings":
-        # By md5sum: of no other file than the packed pixels.
-        assert "e9e88fea79cf9a7ea9ddb0b77f3cf8ef" not in text
-        assert text.count("data:image/jpeg") == 3
-
-
-def test_what_data_says_is_no_markup(page: Callable[..., str]) -> None:
-    text = page("label")
-    assert HOSTILE not in text
-    assert html.escape(HOSTILE) in text
-    assert html.escape(RECIPE["split"]["label"]["pattern"]) in text
-    rows = re.findall(r'<th scope="row">([^<]+)</th>', text)
-    assert {"007", "None", html.escape(HOSTILE)} <= set(rows)
-
-
-def test_a_page_is_the_same_each_time(page: Callable[..., str]) -> None:
-    assert page("label") == page("label")
-
-
-def test_only_what_is_there_is_shown(page: Callable[..., str], tmp_path: Path) -> None:
-    page("points")
-    for file in tmp_path.glob("results/points/*/pictures/*"):
-        file.unlink()
-    report.run(report.Params(**RECIPE), Paths("points"))
-    text = Paths("points").report.read_text()
-    assert "data:image/jpeg" not in text
-    assert "The largest losses" in text  # the table
-
-
-def test_data_is_told_by_the_md5_of_dvc(page: Callable[..., str]) -> None:
-    page("label")
-    found = report.data_version(Paths("label"))
-    assert found["data/label/packed.bin"] == "1098f7f643aca87d8fc7b0d78d7ce3c3"
-    assert list(found) == ["data/label/items.parquet", "data/label/packed.bin"]
-
-
 def test_sections_without_content_are_left_out() -> None:
     text = render_page(Page("r", "k", "s", {}, [sections.Section("empty", "Nothing")]))
     assert "Nothing" not in text
-
-
-def test_the_index_links_what_there_is(page: Callable[..., str], tmp_path: Path) -> None:
-    for kind in KINDS:
-        page(kind)
-    recipes = dict.fromkeys([*KINDS, "later"], copy.deepcopy(RECIPE))
-    write_json(tmp_path / "params.yaml", {"recipes": recipes})
-    index = write_index()
-    text = index.read_text()
-    elements = Elements(text)
-    links = [a["href"] for tag, a in elements.found if tag == "a"]
-    assert links == [f"{kind}/report/index.html" for kind in KINDS]
-    assert all((index.parent / link).is_file() for link in links)
-    assert "no report yet: dvc repro report@later" in elements.text
-    assert elements.text.count("held-out") == 1 + len(KINDS)  # and the caption
