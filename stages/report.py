@@ -69,11 +69,11 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
         facts=headline_facts(metrics, model),
         sections=[
             sections.diagnosis(read_json(paths.result("evaluate", "diagnosis.json"))),
-            sections.data(results),
             sections.learning_rates(results),
             sections.training(results, pd.read_csv(paths.epochs)),
             sections.answers(results, [str(level) for level in levels] or vocab),
             sections.threshold(results, read_json(paths.threshold)),
+            sections.data(results),
             sections.parameters(paths.recipe, values),
             sections.reproduction(paths.recipe, data_version(paths), facts),
         ],

@@ -67,10 +67,10 @@ def test_a_page_says_all_and_asks_for_nothing(page: Callable[..., str], kind: st
             assert attributes["role"] == "img"
             assert attributes["aria-label"]
     headings = re.findall(r"<h2[^>]*>([^<]+)<", text)
-    expected = ["Diagnosis", "Data", "Learning rates", "Training", "Right and wrong"]
+    expected = ["Diagnosis", "Learning rates", "Training", "Right and wrong"]
     if kind in ("label", "labels"):
         expected.append("When an answer is taken")
-    assert headings == [*expected, "Parameters", "Data version, and how to reproduce"]
+    assert headings == [*expected, "Data", "Parameters", "Data version, and how to reproduce"]
     for said in (f"dvc repro report@{kind}", "held-out", "chosen 2.00e-03", "momentum"):
         assert said in text
     if kind != "ratings":

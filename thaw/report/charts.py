@@ -40,7 +40,7 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
         axes.plot(curve["lr"], curve["smoothed"], color=SERIES[0], label="smoothed", gid="smoothed")
         for rule, marker in MARKED.items():
             rate = suggestion.get(rule)
-            if rate is not None:
+            if rate is not None and curve["lr"].min() <= rate <= curve["lr"].max():
                 height = np.interp(math.log(rate), np.log(curve["lr"]), curve["smoothed"])
                 axes.plot(
                     rate, height, marker, color=INK, ms=6, mfc="none", zorder=3,
@@ -130,6 +130,7 @@ def one_cycle_chart(batches: pd.DataFrame, name: str) -> str:
         above.set(ylabel="learning rate", ylim=(0, None))
         below.plot(batches["step"], batches["momentum"], "--", color=SERIES[1])
         below.set(ylabel="momentum", xlabel="step")
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
         return to_svg(figure, name, "Learning rate and momentum by step")
 
 

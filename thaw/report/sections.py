@@ -87,6 +87,7 @@ def counts_table(metrics: Mapping[str, float]) -> Table:
 def learning_rates(results: Path) -> Section:
     """Show the learning-rate tests, or say why there is none."""
     drawn, said, tables = [], [], []
+    read: dict[str, dict[str, float | None]] = {}
     for stage, when in LR_TESTS.items():
         file = results / stage / "curve.csv"
         if not file.exists():
@@ -97,9 +98,11 @@ def learning_rates(results: Path) -> Section:
         if len(curve):
             svg = charts.lr_chart(curve, suggestion, stage)
             drawn.append(Chart(svg, f"{stage}: learning-rate test {when}"))
-            read = {said: suggestion.get(rule) for rule, said in charts.RULES.items()}
-            read["chosen"] = suggestion["chosen"]
-            tables.append(pairs_table(read, f"{stage}: read off the curve", ("where", "rate")))
+            read[stage] = {where: suggestion.get(rule) for rule, where in charts.RULES.items()}
+            read[stage]["chosen"] = suggestion["chosen"]
+    if read:
+        rates = pd.DataFrame(read, dtype=object).rename_axis("where").reset_index()
+        tables.append(table_of(rates, "Learning rates read off the curves"))
     return Section("rates", "Learning rates", said, charts=drawn, tables=tables)
 
 
@@ -167,7 +170,7 @@ def answers(results: Path, classes: Sequence[str]) -> Section:
     made = results / "interpret"
     # One label's counts are shown already.
     leave_out = ["confusion"] if len(confusion) else []
-    if not (made / "tables" / "per_class.csv").exists():
+    if not any((made / "tables" / f"{name}.csv").exists() for name in ("per_class", "groups")):
         per_class = read_csv(results / "evaluate" / "per_class.csv")
         if len(per_class):
             source = "evaluate/per_class.csv"
