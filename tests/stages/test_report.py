@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from report_files import HOSTILE, RECIPE, write_recipe
 
-from pipelines.results import write_index
+from pipelines import results
 from stages import report
 from stages.common.paths import Paths
 from thaw.core.files import write_json
 
 KINDS = ("label", "labels", "points", "ratings")
 PIXELS_MD5 = "d399848208da8b80a306af0fd62bb03f"  # by `printf pixels | md5sum`
+
+# How they begin.
+SENTENCES = ("It gets 0.", "It finds the labels of 24", "On 24 held-out", "It predicts 24")
 
 
 @pytest.fixture
@@ -108,16 +111,20 @@ def test_data_is_told_by_the_md5_of_dvc(page: Callable[..., str]) -> None:
     assert list(found) == ["data/label/items.parquet", "data/label/packed.bin"]
 
 
-def test_the_index_links_what_there_is(page: Callable[..., str], tmp_path: Path) -> None:
+def test_the_index_links_what_there_is(
+    page: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for kind in KINDS:
         page(kind)
     recipes = dict.fromkeys([*KINDS, "later"], copy.deepcopy(RECIPE))
     write_json(tmp_path / "params.yaml", {"recipes": recipes})
-    index = write_index()
-    text = index.read_text()
-    elements = Elements(text)
+    assert results.main() == 0
+    index = Path(capsys.readouterr().out.splitlines()[-1].rpartition(" ")[2])
+    assert index == tmp_path / "results" / "index.html"
+    elements = Elements(index.read_text())
     links = [a["href"] for tag, a in elements.found if tag == "a"]
     assert links == [f"{kind}/report/index.html" for kind in KINDS]
-    assert all((index.parent / link).is_file() for link in links)
+    assert all((index.parent / str(link)).is_file() for link in links)
     assert "no report yet: dvc repro report@later" in elements.text
-    assert elements.text.count("held-out") == 1 + len(KINDS)  # and the caption
+    for kind, sentence in zip(KINDS, SENTENCES, strict=True):
+        assert sentence in elements.text, kind
