@@ -22,7 +22,7 @@ from thaw.params.base import did_you_mean
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
-RECORD = "record"
+REPORT, RECORD = "report", "record"
 META = ("gpu", "retries", "timeout")
 
 

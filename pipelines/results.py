@@ -1,4 +1,4 @@
-"""Print every recipe's result: `python -m pipelines.results`."""
+"""Print every recipe's result, and write the index of reports: `python -m pipelines.results`."""
 
 import json
 import sys
@@ -12,6 +12,11 @@ from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
 from thaw.core.errors import UserError
+from thaw.core.files import read_json, read_parquet, replacing
+from thaw.report.page import Entry, render_index
+from thaw.report.sentence import KINDS, kind_of, result_sentence
+
+INDEX = Path("results", "index.html")
 
 # What a recipe is judged by: the first of these that its metrics have.
 HEADLINES = {
@@ -47,12 +52,40 @@ def result_rows(
     return rows
 
 
+def write_index(root: Path = Path()) -> Path:
+    """Write the page with every recipe's result in a sentence, and links to the reports.
+
+    Returns:
+        The page.
+    """
+    entries = [index_entry(root, recipe) for recipe in read_recipes(root / PARAMS_FILE)]
+    with replacing(root / INDEX) as part:
+        part.write_text(render_index(entries), encoding="utf-8")
+    return root / INDEX
+
+
+def index_entry(root: Path, recipe: str) -> Entry:
+    """Say what is known of a recipe's result."""
+    paths = Paths(recipe)
+    evaluated = paths.result("evaluate", "metrics.json")
+    needed = (paths.report, paths.vocab, paths.predictions, evaluated)
+    if not all((root / file).exists() for file in needed):
+        return Entry(recipe, "", "", f"no report yet: dvc repro report@{recipe}")
+    vocab = read_json(root / paths.vocab)
+    predictions = read_parquet(root / paths.predictions)
+    metrics = read_json(root / evaluated)
+    link = paths.report.relative_to(INDEX.parent).as_posix()
+    sentence = result_sentence(metrics, predictions, vocab)
+    return Entry(recipe, link, KINDS[kind_of(predictions, vocab)], sentence)
+
+
 def main() -> int:
     """Print the table and where to look next."""
     table = Table("recipe", "metric", "value", "seconds", title="Results on held-out items")
     try:
         for row in result_rows():
             table.add_row(*row)
+        index = write_index()
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -68,6 +101,7 @@ def main() -> int:
         "  params.yaml                       every knob; your own data is one more entry",
         highlight=False,
     )
+    print(f"Reports, to be opened in a browser: {index.absolute()}")
     return 0
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.graph import RECORD, Graph, Stage, with_ancestors
+from pipelines.graph import RECORD, REPORT, Graph, Stage, with_ancestors
 from thaw.core.files import file_sha256
 
 NOT_CONTENT = {"__pycache__"}  # as .dvcignore has it
@@ -15,14 +15,15 @@ NOT_CONTENT = {"__pycache__"}  # as .dvcignore has it
 def run_key(root: Path, graph: Graph, recipe: str) -> str:
     """Hash the commands, parameter values and leaf files of a recipe's stages and their ancestors.
 
-    Recording itself is left out: it changes no result. Outputs count by what they are made of.
+    Reporting and recording are left out: they change no result. Outputs count by what they are
+    made of.
     What was fetched from where its parameters do not pin it counts by its content, once it is here.
 
     Returns:
         32 hexadecimal digits.
     """
-    last = f"{RECORD}@{recipe}"
-    stages = [stage for stage in with_ancestors(graph, [last]).values() if stage.address != last]
+    needed = with_ancestors(graph, [f"{RECORD}@{recipe}"])
+    stages = [stage for stage in needed.values() if stage.name not in (REPORT, RECORD)]
     parts = {
         stage.address: {
             "command": stage.command,

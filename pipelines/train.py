@@ -37,7 +37,7 @@ from pipelines.live import LiveRun, Sender  # noqa: E402
 from pipelines.places import runs_folder, tracking_uri  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.record import FLOW_RUN  # noqa: E402
-from pipelines.results import result_rows  # noqa: E402
+from pipelines.results import result_rows, write_index  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.runs import RunFolder, mark_killed, run_folders  # noqa: E402
 from pipelines.slots import Slots, cores, gpus  # noqa: E402
@@ -346,10 +346,11 @@ def lacking(root: Path, uri: str) -> list[RunFolder]:
 
 
 def show_results(root: Path, recipes: set[str]) -> None:
-    """Keep the table of results as an artifact."""
+    """Keep the table of results as an artifact, and write the index of reports."""
     columns = ("recipe", "metric", "value", "seconds")
     rows = [dict(zip(columns, row, strict=True)) for row in result_rows(root, recipes)]
     create_table_artifact(rows, key="results", description="Results on held-out items")
+    write_index(root)
 
 
 def is_done(state: State | None) -> bool:

@@ -25,11 +25,13 @@ from thaw.params.training.model import Model
 STAGES = (
     "download", "untar", "weights", "split", "pack", "look",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
-    "lr_find", "fit", "evaluate", "interpret", "interpret_ratings",
+    "lr_find", "fit", "evaluate", "interpret", "interpret_ratings", "report",
 )  # fmt: skip
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
-RATINGS_STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings")
+RATINGS_STAGES = (
+    "download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings", "report",
+)  # fmt: skip
 VISION_STAGES = tuple(s for s in STAGES if s not in ("lr_find", "fit", "interpret_ratings"))
 
 

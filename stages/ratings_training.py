@@ -161,6 +161,7 @@ def fit_ratings(
     write_epochs(paths, [stage])
     write_predictions(training, batches)
     write_model_json(training)
+    write_json(paths.threshold, {})  # as of points, every answer is taken
     save_weights(paths.model, network)
     checkpoint.delete()
     return {"fit_seconds": round(seconds, 3)}

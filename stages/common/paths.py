@@ -81,6 +81,11 @@ class Paths:
         return Path("results", self.recipe, "epochs.csv")
 
     @property
+    def report(self) -> Path:
+        """The page with all of it."""
+        return self.result("report", "index.html")
+
+    @property
     def run(self) -> Path:
         """The key of the recorded run that the present results belong to."""
         return Path("models", self.recipe, "run.json")

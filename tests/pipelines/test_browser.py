@@ -46,7 +46,7 @@ SCREENSHOTS = os.environ.get("THAW_SCREENSHOTS")
 RECIPE = "pets_sample" if SCREENSHOTS else "shapes"
 STAGES = [
     "download", "untar", "weights", "split", "pack", "look", "lr_frozen", "fit_frozen",
-    "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "interpret", "record",
+    "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate", "interpret", "report", "record",
 ]  # fmt: skip
 WIDTH = 1280
 RATES = (3e-4, 3e-3)

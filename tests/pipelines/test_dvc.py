@@ -13,23 +13,24 @@ from dvc.lock import Lock
 from project import Project, tiny_recipe
 
 from pipelines.graph import Pipeline
+from pipelines.results import INDEX
 
 pytestmark = pytest.mark.slow
 
 STAGES = [
     "download", "untar", "weights", "split", "pack", "look",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
-    "interpret", "record",
+    "interpret", "report", "record",
 ]  # fmt: skip
 
 
 def output_hashes(project: Project) -> dict[str, str]:
-    """SHA-256 of every output, by path; timings are none."""
+    """SHA-256 of every output, by path; timings are none, nor is the index of reports."""
     return {
         str(file.relative_to(project.folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for top in ("data", "models", "results")
         for file in sorted((project.folder / top).rglob("*"))
-        if file.is_file() and file.name != "timing.json"
+        if file.is_file() and file.name != "timing.json" and file != project.folder / INDEX
     }
 
 
@@ -88,7 +89,8 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
         ("lr_frozen", "fit_frozen"), ("fit_frozen", "lr_unfrozen"),
         ("lr_unfrozen", "fit_unfrozen"), ("fit_unfrozen", "evaluate"),
         ("fit_unfrozen", "threshold"), ("split", "look"), ("pack", "look"),
-        ("threshold", "interpret"), ("pack", "interpret"),
+        ("threshold", "interpret"), ("pack", "interpret"), ("look", "interpret"),
+        ("interpret", "report"), ("evaluate", "report"), ("report", "record"),
     ]:  # fmt: skip
         assert f'"{before}@tiny" -> "{after}@tiny"' in edges
     assert '"split@tiny" -> "pack@tiny"' not in edges
@@ -140,7 +142,7 @@ def test_an_experiment_changes_what_depends_on_it_alone(reproduced: Project) -> 
         "dvc", "exp", "run", "-n", "longer", "-S", "recipes.tiny.fit_unfrozen.epochs=1"
     )
     assert sorted(stages_run(done.stdout)) == [
-        "evaluate@tiny", "fit_unfrozen@tiny", "record@tiny", "threshold@tiny",
+        "evaluate@tiny", "fit_unfrozen@tiny", "record@tiny", "report@tiny", "threshold@tiny",
     ]  # fmt: skip
     shown = reproduced.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown

@@ -19,7 +19,7 @@ from tiny_data import FILMS as RECIPE
 pytestmark = pytest.mark.slow
 
 KILL_AT = Path(__file__).with_name("kill_at.py")
-STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings")
+STAGES = ("download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings", "report")
 # The neural variant, without a test of rates; films of one title are one.
 NEURAL = RECIPE | {
     "model": {"factors": None, "hidden": [12, 6]},
@@ -95,7 +95,7 @@ def test_every_file_of_the_contract_is_there(done: Project) -> None:
     assert files == {
         "data/films/archive/ml-100k.zip", "data/films/raw/ml-100k/u.data",
         "data/films/raw/ml-100k/u.item", "data/films/items.parquet", "data/films/vocab.json",
-        "models/films/model.safetensors", "models/films/model.json",
+        "models/films/model.safetensors", "models/films/model.json", "models/films/threshold.json",
         "results/films/predictions.parquet",
         "results/films/split/metrics.json",
         "results/films/lr_find/curve.csv", "results/films/lr_find/suggestion.json",
@@ -107,6 +107,7 @@ def test_every_file_of_the_contract_is_there(done: Project) -> None:
         "results/films/interpret/tables/bias.csv", "results/films/interpret/tables/components.csv",
         "results/films/interpret/tables/crosstab.csv", "results/films/interpret/tables/nearest.csv",
         "results/films/interpret/pictures/components.png",
+        "results/films/report/index.html",
     }  # fmt: skip
     assert not list((done.folder / ".thaw").rglob("*.safetensors")), "no checkpoint is left"
 

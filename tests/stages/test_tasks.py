@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 STAGES = (
     "download", "untar", "weights", "split", "pack",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
-    "interpret",
+    "interpret", "report",
 )  # fmt: skip
 
 

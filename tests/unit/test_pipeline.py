@@ -19,6 +19,8 @@ from stages.recipe import SECTIONS, is_of_ratings, read_recipes, shared_sections
 from stages.training import FEATURE_MODULES
 from thaw.params.base import RESERVED
 
+REPORT = "report"
+OWN_STAGES = tuple(stage for stage in STAGES if stage != REPORT)  # that name what they read
 YAML_FILE = YAML(typ="safe", pure=True)
 PIPELINE = YAML_FILE.load((ROOT / "dvc.yaml").read_text())["stages"]
 GROUPS = {"images": VISION_STAGES, "ratings": RATINGS_STAGES}
@@ -31,7 +33,7 @@ PYTHON_FILES = sorted(
 
 def is_code(dep: str) -> bool:
     """Whether a dependency is of this project's modules."""
-    return dep.startswith(("thaw/", "stages/"))
+    return dep.split("/", maxsplit=1)[0] in ("thaw", "stages")
 
 
 def names(entries: list) -> set[str]:
@@ -49,7 +51,16 @@ def test_every_stage_is_in_the_pipeline_under_its_own_name() -> None:
         assert PIPELINE[stage]["do"]["cmd"] == f"python -m stages {stage} ${{key}}"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def test_the_report_depends_on_all_code_and_parameters() -> None:
+    # It shows what stages of one kind of recipes made, which it cannot name.
+    do = PIPELINE[REPORT]["do"]
+    assert {dep for dep in do["deps"] if is_code(dep)} == {"stages", "thaw"}
+    assert do["params"] == ["recipes.${key}"]
+    shown = {field.name for field in fields(importlib.import_module("stages.report").Params)}
+    assert shown == set(SECTIONS)
+
+
+@pytest.mark.parametrize("stage", OWN_STAGES)
 def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
     listed = {Path(dep) for dep in PIPELINE[stage]["do"]["deps"] if is_code(dep)}
     imported = project_files(Path("stages", f"{stage}.py"), leave_out=("thaw.samples",))
@@ -57,7 +68,7 @@ def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
     assert {path.parent if path.parent in listed else path for path in imported} == listed
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", OWN_STAGES)
 def test_a_stage_tracks_the_sections_that_it_reads(stage: str) -> None:
     read = [field.name for field in fields(importlib.import_module(f"stages.{stage}").Params)]
     tracked = PIPELINE[stage]["do"].get("params", [])
@@ -65,7 +76,7 @@ def test_a_stage_tracks_the_sections_that_it_reads(stage: str) -> None:
 
 
 def test_every_section_is_read_by_some_stage() -> None:
-    modules = [importlib.import_module(f"stages.{stage}") for stage in STAGES]
+    modules = [importlib.import_module(f"stages.{stage}") for stage in OWN_STAGES]
     assert {field.name for module in modules for field in fields(module.Params)} == set(SECTIONS)
 
 
@@ -275,6 +286,7 @@ def test_imports_point_one_way(file: Path) -> None:
         "evaluate",
         "interpret",
         "interpret_ratings",
+        "report",
     ],
 )
 def test_light_stages_never_reach_torch(stage: str) -> None:

@@ -77,6 +77,11 @@ def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path)
     recorder = graph | {"record@b": replace(graph["record@b"], command="another")}
     assert run_key(tmp_path, recorder, "b") == first["b"]
 
+    shown = make_stage("report@b", needs=("evaluate@b",), leaves=("code.py",))
+    recorded = make_stage("record@b", needs=("evaluate@b", "report@b"))
+    reporter = graph | {"report@b": shown, "record@b": recorded}
+    assert run_key(tmp_path, reporter, "b") == first["b"]
+
     folder = replace(make_stage("fit@b", needs=("fit@a",)), leaves=("code",))
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "module.py").write_text("1")

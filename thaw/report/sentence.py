@@ -1,0 +1,73 @@
+"""A recipe's result in a sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from thaw.chance import MORE_IS_BETTER, chance_of
+from thaw.vision.task import task_of
+
+# What a recipe is judged by, in words: the first of these that its metrics have.
+SENTENCES = {
+    "error_rate": "It gets {value} of {items} held-out items wrong (error rate)",
+    "mean_average_precision": "It finds the labels of {items} held-out items with a mean average "
+    "precision of {value}",
+    "mean_pixels": "On {items} held-out items its points lie {value} pixels off on average",
+    "rmse": "It predicts {items} held-out ratings with a root mean squared error of {value}",
+}
+BY_CHANCE = {
+    "error_rate": "the most frequent class as every answer would get {value} wrong",
+    "mean_average_precision": "each label's share as its probability for all would get {value}",
+    "rmse": "the mean rating as every answer would get {value}",
+}
+KINDS = {
+    "label": "one label an image",
+    "labels": "several labels, or none",
+    "points": "points on an image",
+    "ratings": "ratings",
+}
+
+
+def kind_of(predictions: pd.DataFrame, vocab: Any) -> str:
+    """Name what a recipe answers: `label`, `labels`, `points` or `ratings`."""
+    return "ratings" if "rating" in predictions else task_of(predictions, vocab)
+
+
+def result_sentence(metrics: Mapping[str, float], predictions: pd.DataFrame, vocab: Any) -> str:
+    """Say what the final metrics come to, beside an answer that ignores its input.
+
+    Args:
+        metrics: as `evaluate` wrote them, ``valid/error_rate`` for one.
+        predictions: as the last fit wrote them.
+        vocab: class names; empty for points, an object for ratings.
+    """
+    values = {name.removeprefix("valid/"): value for name, value in metrics.items()}
+    metric = next(name for name in SENTENCES if name in values)
+    said = SENTENCES[metric].format(
+        items=f"{values['items']:,.0f}", value=with_error(values, metric, places(metric))
+    )
+    if "median_pixels" in values:
+        said += (
+            f", half of them within {values['median_pixels']:.1f} and nine in ten within "
+            f"{values['p90_pixels']:.1f}"
+        )
+    if "mse" in values:
+        said += f" (mean squared error {with_error(values, 'mse', 3)})"
+    chance = chance_of(metric, predictions, vocab)
+    if chance is not None:
+        error = 1.0 - chance.error if metric in MORE_IS_BETTER else chance.error
+        said += f"; {BY_CHANCE[metric].format(value=f'{error:.3f}')}"
+    return f"{said}."
+
+
+def places(metric: str) -> int:
+    """Return how many digits behind the point say something."""
+    return 1 if metric.endswith("pixels") else 3
+
+
+def with_error(values: Mapping[str, float], metric: str, digits: int) -> str:
+    """Write a metric, and its standard error if there is one."""
+    error = values.get(f"{metric}_se")
+    said = f"{values[metric]:.{digits}f}"
+    return said if error is None else f"{said} ± {error:.{digits}f}"
