@@ -561,6 +561,19 @@ def test_a_name_that_the_disk_refuses_is_told(tmp_path: Path) -> None:
         (zip_of(), "holds no files"),
         (bytes(10_240), "is not a .tgz"),
     ],
+    # Named: the contents have the second in them at which they were packed.
+    ids=[
+        "nothing",
+        "a page",
+        "bzip2",
+        "xz",
+        "no tar",
+        "gzip of nothing",
+        "no files",
+        "a folder alone",
+        "zip without files",
+        "zeros",
+    ],
 )
 def test_what_is_no_archive_or_an_empty_one_is_refused(
     tmp_path: Path, content: bytes, reason: str
