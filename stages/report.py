@@ -14,6 +14,11 @@ from thaw.report import sections
 from thaw.report.page import Page, render_page
 from thaw.report.sentence import KINDS, kind_of, result_sentence
 
+AT_THE_CHOICE = (
+    "In this section a label is given above the probability that was chosen (see below); in the "
+    "figures at the top of the page, above a half."
+)
+
 
 @params
 class Params:
@@ -61,6 +66,7 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
     require(paths.epochs)
     kind, results = kind_of(predictions, vocab), paths.epochs.parent
     levels = sorted(predictions["rating"].unique()) if kind == "ratings" else []
+    said = [AT_THE_CHOICE] if kind == "labels" and read_json(paths.threshold) else []
     facts: dict[str, Any] = {name: values[name] for name in ("seed", "threads", "precision")}
     facts |= {"device": model["device"], "precision on it": model["precision"]}
     return Page(
@@ -72,7 +78,7 @@ def build_page(values: dict[str, Any], paths: Paths) -> Page:
             sections.diagnosis(read_json(paths.result("evaluate", "diagnosis.json"))),
             sections.learning_rates(results),
             sections.training(results, pd.read_csv(paths.epochs)),
-            sections.answers(results, [str(level) for level in levels] or vocab),
+            sections.answers(results, [str(level) for level in levels] or vocab, said),
             sections.threshold(results, read_json(paths.threshold)),
             sections.data(results),
             sections.parameters(paths.recipe, values),

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from thaw.answers import Answer
 from thaw.bands import displayable
 from thaw.core.files import replacing
 from thaw.images import Reader
 from thaw.sheets.marks import mark
+from thaw.sheets.text import font, wrap
 
 SIDE = 512  # short side of the picture in pixels, at most
+NARROWEST = 480  # a smaller one is enlarged, so that there is room for words and points
 LINE = 22
+MARGIN = 6
 
 
 def draw_answer(read: Reader, file: Path, said: Answer, picture_file: Path) -> None:
@@ -24,14 +27,17 @@ def draw_answer(read: Reader, file: Path, said: Answer, picture_file: Path) -> N
         picture_file: to be written; its folder is made if need be.
     """
     decoded = read(file, SIDE)
-    height, width = decoded.pixels.shape[:2]
-    lines = [] if said.points else said.text(top=1).split("  ")
+    shown, face = Image.fromarray(displayable(decoded.pixels)), font(LINE - 8)
+    scale = max(1.0, NARROWEST / shown.width)
+    width, height = round(shown.width * scale), round(shown.height * scale)
+    parts = [] if said.points else said.text(top=1).split("  ")
+    lines = [line for part in parts for line in wrap(part, width - 2 * MARGIN, face)]
     picture = Image.new("RGB", (width, height + LINE * len(lines)), "white")
-    picture.paste(Image.fromarray(displayable(decoded.pixels)), (0, 0))
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=LINE - 8)
+    picture.paste(shown.resize((width, height), Image.Resampling.LANCZOS), (0, 0))
+    pen = ImageDraw.Draw(picture)
     for x, y in said.points:
         mark(pen, x / decoded.source_width * width, y / decoded.source_height * height)
     for number, line in enumerate(lines):
-        pen.text((6, height + 2 + LINE * number), line, fill="black", font=font)
+        pen.text((MARGIN, height + 2 + LINE * number), line, fill="black", font=face)
     with replacing(picture_file) as part:
         picture.save(part, "PNG")

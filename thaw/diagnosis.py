@@ -18,9 +18,11 @@ EXPLODED = 3.0  # times the loss of an answer that ignores its input
 NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
 SHORT = 0.5  # of the same: still far from good
 SPOILED = 1.2  # times the error that the fit before had reached
+BURST = 100.0  # times the loss of such an answer: the error does not matter any more
 SLOW = 0.1  # a training loss that fell by less than this share in all epochs hardly fell
 FALLING = 0.1  # a validation loss that fell by this share in the last epoch was not at its end
 WORSE = 0.05  # a validation loss by this share above its lowest has risen
+STILL = 0.01  # a validation loss that fell by less than this share in an epoch is at its end
 FITTED = 0.7  # below this share of the validation loss, training knows its items by heart
 SEVERAL = 3  # epochs
 
@@ -104,8 +106,14 @@ def diagnose(curve: Curve, chance: Chance | None) -> Diagnosis:
         or _too_few(curve, chance)
         or _nothing_learned(curve, chance)
         or _more_data(curve, chance)
-        or Diagnosis("good", f"{_errors(curve)}; {_way('validation loss', curve.valid_loss)}")
+        or _good(curve, chance)
     )
+
+
+def _good(curve: Curve, chance: Chance | None) -> Diagnosis:
+    why = f"{_errors(curve)}; {_way('validation loss', curve.valid_loss)}"
+    unknown = "; what an answer that ignores its input would get is not known here"
+    return Diagnosis("good", why + (unknown if chance is None else ""))
 
 
 def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -116,7 +124,7 @@ def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     else:
         # A training loss that fell tells of items known by heart, not of a rate.
         high = last > EXPLODED * chance.loss and train > chance.loss
-        exploded = high and curve.is_near(chance)
+        exploded = high and (curve.is_near(chance) or last > BURST * chance.loss)
         why = (
             f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
             f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}"
@@ -136,7 +144,7 @@ def _spoiled(curve: Curve) -> Diagnosis | None:
 def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     train, valid = curve.train_loss, curve.valid_loss
     slow = len(train) > 1 and train[-1] > (1 - SLOW) * train[0] and train[-1] > valid[-1]
-    if not slow or not curve.is_near(chance):
+    if not slow or not curve.is_short(chance):
         return None
     why = (
         f"{_way('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "
@@ -151,7 +159,7 @@ def _too_many(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     A validation loss that rises is no fault by itself; it counts where the metric is far from good.
     """
     best, epochs = curve.best, len(curve.error)
-    limit = curve.error[best] + curve.noise
+    limit = curve.error[best] + 2 * curve.noise
     worse = sum(error > limit for error in curve.error[best + 1 :]) >= SEVERAL
     lowest = min(range(epochs), key=curve.valid_loss.__getitem__)
     risen = curve.valid_loss[-1] > (1 + WORSE) * curve.valid_loss[lowest]
@@ -199,8 +207,10 @@ def _nothing_learned(curve: Curve, chance: Chance | None) -> Diagnosis | None:
 
 
 def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
-    fitted = curve.train_loss[-1] < FITTED * curve.valid_loss[-1]
-    if chance is None or not fitted or not curve.is_short(chance):
+    valid = curve.valid_loss
+    fitted = curve.train_loss[-1] < FITTED * valid[-1]
+    falling = len(valid) > 1 and valid[-1] < (1 - STILL) * valid[-2]
+    if chance is None or not fitted or falling or not curve.is_short(chance):
         return None
     why = (
         f"training loss {curve.train_loss[-1]:.3f} far below the validation loss of "

@@ -117,7 +117,12 @@ def predict_images(arguments: argparse.Namespace) -> int:
         print(f"{file}: {said.text(arguments.top)}", flush=True)
         if arguments.draw:
             read = reader(about.model.channels, about.bands)
-            draw_answer(read, file, said, arguments.draw / f"{files[file]}.png")
+            try:
+                draw_answer(read, file, said, arguments.draw / f"{files[file]}.png")
+            except OSError as error:
+                raise UserError(
+                    f"--draw {arguments.draw}: {error.strerror}. Name a folder to write into."
+                ) from None
     return int(broken > 0)
 
 

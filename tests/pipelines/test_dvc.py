@@ -142,7 +142,8 @@ def test_an_experiment_changes_what_depends_on_it_alone(reproduced: Project) -> 
         "dvc", "exp", "run", "-n", "longer", "-S", "recipes.tiny.fit_unfrozen.epochs=1"
     )
     assert sorted(stages_run(done.stdout)) == [
-        "evaluate@tiny", "fit_unfrozen@tiny", "record@tiny", "report@tiny", "threshold@tiny",
+        "evaluate@tiny", "fit_unfrozen@tiny", "interpret@tiny", "record@tiny", "report@tiny",
+        "threshold@tiny",
     ]  # fmt: skip
     shown = reproduced.run("dvc", "exp", "show", "--csv").stdout
     assert "longer" in shown

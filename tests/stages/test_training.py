@@ -277,7 +277,7 @@ def test_weights_come_from_an_address_and_their_hash_is_checked(
     assert (prepared.folder / "models/tiny/pretrained.safetensors").read_bytes() == before
     wrong = address.rsplit("/", 1)[0] + "/net-00000000.pth"
     message = refused(prepared, "weights", recipe | {"weights": source | {"source": wrong}})
-    assert "does not begin with 00000000" in message
+    assert "the name says that it begins with 00000000" in message
     assert (prepared.folder / "models/tiny/pretrained.safetensors").read_bytes() == before
 
 

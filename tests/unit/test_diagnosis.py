@@ -88,6 +88,29 @@ def test_trained_to_the_end_and_still_short_asks_for_data() -> None:
     assert "stays at 0.490" in found.why
 
 
+def test_a_loss_that_burst_is_a_rate_too_high_whatever_the_error_is() -> None:
+    assert diagnose(Curve([24.9], [1e9], [0.3]), THREE).verdict == "rate too high"
+
+
+def test_a_loss_that_hardly_falls_far_from_good_is_a_rate_too_low() -> None:
+    losses = [1.60, 1.59, 1.58, 1.57, 1.56], [1.40, 1.39, 1.38, 1.37, 1.36]
+    assert diagnose(Curve(*losses, [0.55, 0.54, 0.53, 0.52, 0.51]), THREE).verdict == "rate too low"
+    assert diagnose(Curve(*losses, [0.10, 0.10, 0.10, 0.09, 0.09]), THREE).verdict == "good"
+
+
+def test_what_still_falls_does_not_ask_for_data_yet() -> None:
+    errors = [0.6, 0.52, 0.5, 0.49]
+    assert diagnose(Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.05], errors), THREE).verdict != (
+        "more data"
+    )
+
+
+def test_good_without_a_yardstick_says_so() -> None:
+    found = diagnose(Curve([0.4, 0.35], [0.3, 0.3], [5.0, 4.9]), None)
+    assert found.verdict == "good"
+    assert found.why.endswith("what an answer that ignores its input would get is not known here")
+
+
 def test_without_a_measure_of_chance_the_curve_alone_speaks() -> None:
     assert diagnose(Curve([0.1, 9.0], [0.1, 5.0], [0.4, 2.0]), None).verdict == "rate too high"
     assert diagnose(Curve([0.4, 0.2], [0.3, 0.2], [0.9, 0.5]), None).verdict == "too few epochs"

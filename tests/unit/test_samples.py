@@ -255,7 +255,7 @@ def test_an_unknown_sample_is_refused_with_the_nearest_name(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
     assert sorted(file_name(name) for name in NAMES) == [
         "bears.tgz", "bears_none.tgz", "biwi_head_pose.tgz", "creatures.tgz", "dogscats.tgz",
-        "ml-100k.zip", "oxford-iiit-pet.tgz", "pascal_2007.tgz",
+        "fields.tgz", "ml-100k.zip", "oxford-iiit-pet.tgz", "pascal_2007.tgz",
     ]  # fmt: skip
     assert set(NAMES) == set(PHOTOS) | {"movielens"} == set(SHA256)
 

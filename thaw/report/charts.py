@@ -31,7 +31,7 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
         suggestion: learning rates by name, None for those that were not found.
         name: begins the chart's ids.
     """
-    chosen = suggestion[CHOSEN]
+    chosen, tested = suggestion[CHOSEN], (curve["lr"].min(), curve["lr"].max())
     with style():
         figure = new_figure()
         axes = figure.subplots()
@@ -40,13 +40,13 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
         axes.plot(curve["lr"], curve["smoothed"], color=SERIES[0], label="smoothed", gid="smoothed")
         for rule, marker in MARKED.items():
             rate = suggestion.get(rule)
-            if rate is not None and curve["lr"].min() <= rate <= curve["lr"].max():
+            if rate is not None and tested[0] <= rate <= tested[1]:
                 height = np.interp(math.log(rate), np.log(curve["lr"]), curve["smoothed"])
                 axes.plot(
                     rate, height, marker, color=INK, ms=6, mfc="none", zorder=3,
                     label=f"{RULES[rule]} {rate:.1e}",
                 )  # fmt: skip
-        if chosen is not None:
+        if chosen is not None and tested[0] <= chosen <= tested[1]:
             axes.axvline(chosen, color=INK, lw=1.4, gid=CHOSEN, label=f"chosen {chosen:.2e}")
         axes.set(xlabel="learning rate", ylabel="loss", ylim=falling_part(curve["smoothed"]))
         finish(axes, columns=2)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from thaw.core.files import read_json
+from thaw.params.base import plural
 from thaw.report import charts
 from thaw.report.page import Chart, Section, Verdict
 from thaw.report.pictures import read_pictures
@@ -71,7 +73,20 @@ def data(results: Path) -> Section:
     if packed.exists():
         values = {charts.words(name): value for name, value in read_json(packed).items()}
         tables.append(pairs_table(values, "Packed images", ("what", "how many")))
-    return folders("data", "Data", results / "look", MOST_OF_LOOK, tables)
+    section = folders("data", "Data", results / "look", MOST_OF_LOOK, tables)
+    return replace(section, text=[*warnings(results), *section.text])
+
+
+def warnings(results: Path) -> list[str]:
+    """Say what the split did not keep apart."""
+    file = results / "look" / "tables" / "duplicates.csv"
+    pairs = len(read_csv(file)) if file.exists() else 0
+    if not pairs:
+        return []
+    return [
+        f"Warning: {plural(pairs, 'pair')} of images are the same pixel for pixel and lie in two "
+        "parts (below: the same image twice). What is measured on them flatters the model."
+    ]
 
 
 def counts_table(metrics: Mapping[str, float]) -> Table:
@@ -160,8 +175,14 @@ def threshold(results: Path, chosen: Mapping[str, float]) -> Section:
 PARTS = {"chosen_on": "the half it was chosen on", "other_half": "the other half", "valid": "both"}
 
 
-def answers(results: Path, classes: Sequence[str]) -> Section:
-    """Show what is answered right and wrong, or what a model of ratings has learned."""
+def answers(results: Path, classes: Sequence[str], said: Sequence[str] = ()) -> Section:
+    """Show what is answered right and wrong, or what a model of ratings has learned.
+
+    Args:
+        results: of the recipe.
+        classes: the vocabulary, or the values of ratings.
+        said: paragraphs, on what counts as an answer.
+    """
     tables = []
     confusion = read_csv(results / "evaluate" / "confusion.csv")
     drawn = len(confusion) > 0 and len(classes) <= MOST_CLASSES
@@ -175,10 +196,11 @@ def answers(results: Path, classes: Sequence[str]) -> Section:
         if len(per_class):
             source = "evaluate/per_class.csv"
             tables.append(table_of(per_class, f"By {per_class.columns[0]}", source))
-    return folders(
+    section = folders(
         "answers", "Right and wrong", made, MOST_OF_ANSWERS, tables,
         without_tables=leave_out, without_pictures=leave_out if drawn else [],
     )  # fmt: skip
+    return replace(section, text=[*said, *section.text])
 
 
 def folders(

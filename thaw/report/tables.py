@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 THOUSANDS = 100_000  # from here on set apart; below may be numbers that are names
-MOST_ROWS = 20
+MOST_ROWS = 40
 FEW = 6  # columns whose names stand upright
 MOST_CLASSES = 40  # of a confusion matrix that can be read
 
