@@ -144,7 +144,9 @@ def _spoiled(curve: Curve) -> Diagnosis | None:
 def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     train, valid = curve.train_loss, curve.valid_loss
     slow = len(train) > 1 and train[-1] > (1 - SLOW) * train[0] and train[-1] > valid[-1]
-    if not slow or not curve.is_short(chance):
+    # What a fit before has learned already falls slowly by itself.
+    learned = not (curve.is_short(chance) if curve.before is None else curve.is_near(chance))
+    if not slow or learned:
         return None
     why = (
         f"{_way('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "

@@ -96,6 +96,8 @@ def test_a_loss_that_hardly_falls_far_from_good_is_a_rate_too_low() -> None:
     losses = [1.60, 1.59, 1.58, 1.57, 1.56], [1.40, 1.39, 1.38, 1.37, 1.36]
     assert diagnose(Curve(*losses, [0.55, 0.54, 0.53, 0.52, 0.51]), THREE).verdict == "rate too low"
     assert diagnose(Curve(*losses, [0.10, 0.10, 0.10, 0.09, 0.09]), THREE).verdict == "good"
+    going_on = Curve(*losses, [0.55, 0.54, 0.53, 0.52, 0.51], before=0.55)
+    assert diagnose(going_on, THREE).verdict == "good"
 
 
 def test_what_still_falls_does_not_ask_for_data_yet() -> None:
