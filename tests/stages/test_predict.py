@@ -18,6 +18,7 @@ from PIL import Image
 from project import Project, tiny_recipe
 from tiny_data import FILMS, archive, heads, points_recipe, several_recipe, things
 
+from thaw.answer_pictures import NARROWEST
 from thaw.evaluation import sigmoid, softmax
 from thaw.predict import main
 from thaw.summary.__main__ import main as summarise
@@ -159,7 +160,17 @@ def test_points_are_told_in_pixels_and_drawn_where_they_are(
     x, y = numbers(lines[name])
     pixels = np.asarray(Image.open(tmp_path / "drawn" / f"{name}.png"))
     red = np.argwhere((pixels == (255, 0, 0)).all(2)).mean(0)
-    np.testing.assert_allclose(red[::-1], [x, y], atol=1)
+    # Drawn larger than the image is: a pixel's middle lies half of one further.
+    scale = NARROWEST / heads_width(project)
+    middle = (np.array([x, y]) + 0.5) * scale - 0.5
+    np.testing.assert_allclose(red[::-1], middle, atol=1 + scale / 2)
+
+
+def heads_width(project: Project) -> int:
+    """The width in pixels of the images with points."""
+    file = next((project.folder / "data/points/raw").rglob("*_rgb.png"))
+    with Image.open(file) as image:
+        return image.width
 
 
 def test_classes_are_written_below_the_picture(
@@ -168,10 +179,24 @@ def test_classes_are_written_below_the_picture(
     photo = project.folder / "data/one/raw/shapes/disc/3.png"
     assert predict("models/one", photo, "--draw", tmp_path)[0] == 0
     with Image.open(tmp_path / "3.png.png") as drawn, Image.open(photo) as image:
-        assert drawn.width == image.width
-        below = np.asarray(drawn)[image.height :]
-        np.testing.assert_array_equal(np.asarray(drawn)[: image.height], np.asarray(image))
+        scale = NARROWEST / image.width
+        size = NARROWEST, round(image.height * scale)
+        large = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        assert drawn.width == NARROWEST
+        below = np.asarray(drawn)[large.height :]
+        np.testing.assert_array_equal(np.asarray(drawn)[: large.height], np.asarray(large))
     assert (below.max(), below.min()) == (255, 0)
+
+
+def test_a_file_is_no_folder_to_draw_into(
+    project: Project, predict: Predict, tmp_path: Path
+) -> None:
+    photo = project.folder / "data/one/raw/shapes/disc/3.png"
+    (tmp_path / "file").write_text("")
+    code, _, errors = predict("models/one", photo, "--draw", tmp_path / "file")
+    assert code == 1
+    assert f"--draw {tmp_path / 'file'}: " in errors
+    assert "Name a folder to write into." in errors
 
 
 def test_broken_images_are_told_and_the_others_answered(predict: Predict, tmp_path: Path) -> None:
