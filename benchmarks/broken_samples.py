@@ -12,20 +12,18 @@ inverted; and with a head that never learned. Prints error rates, and their mean
 import argparse
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
 from benchmarks.real_archives import ROOT, STAGES, python, read
+from benchmarks.samples import sample_recipes, scratch_with_source, write_params
 from stages.common.paths import SCRATCH, Paths
 
 RECIPES = ("pets_sample", "dogscats_sample", "bears_sample")
-SOURCE = Path("models", "source_sample")
 PREPARED = ("download", "untar", "weights", "split", "pack")
 TRAINED = tuple(stage for stage in STAGES if stage not in (*PREPARED, "threshold"))
 # Run in place of `python -m stages`: training's random views are all turned or relit.
@@ -78,13 +76,8 @@ def errors(
         breakages: some of `BREAKAGES`.
         wrong: the share of training images that swap their labels.
     """
-    recipes = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["recipes"]
-    values = recipes[recipe] | {"seed": seed}
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        (scratch / SOURCE).mkdir(parents=True)
-        for file in ("model.safetensors", "model.json"):
-            shutil.copy(project / SOURCE / file, scratch / SOURCE / file)
+    values = sample_recipes()[recipe] | {"seed": seed}
+    with scratch_with_source(project) as scratch:
         write_params(scratch, recipe, values)
         for stage in PREPARED:
             python(scratch, "-m", "stages", stage, recipe)
@@ -102,12 +95,6 @@ def errors(
             (scratch / Paths(recipe).items).write_bytes(items)
             write_params(scratch, recipe, values)
     return found
-
-
-def write_params(folder: Path, recipe: str, values: dict) -> None:
-    """Write a params.yaml of one recipe."""
-    with (folder / "params.yaml").open("w") as file:
-        YAML().dump({"recipes": {recipe: values}}, file)
 
 
 def trained_error(folder: Path, recipe: str, command: Sequence[str]) -> float:

@@ -8,16 +8,12 @@ random (seeds 0, 1, 2, …); prints mean errors in pixels of the originals, and 
 """
 
 import argparse
-import shutil
-import tempfile
 from pathlib import Path
 from statistics import mean
 
-from ruamel.yaml import YAML
+from benchmarks.samples import run_sample, sample_recipes, scratch_with_source
 
-from benchmarks.real_archives import ROOT, STAGES, python, read
-
-RECIPE, SOURCE = "biwi_sample", Path("models", "source_sample")
+RECIPE = "biwi_sample"
 
 
 def main() -> None:
@@ -25,11 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--persons", nargs="+", default=["02", "05", "07"])
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        (scratch / SOURCE).mkdir(parents=True)
-        for file in ("model.safetensors", "model.json"):
-            shutil.copy(ROOT / SOURCE / file, scratch / SOURCE / file)
+    with scratch_with_source() as scratch:
         by_person, at_random = [], []
         for seed, person in enumerate(chosen.persons):
             group = {"rule": "group", "column": "folder", "valid": [person]}
@@ -44,14 +36,9 @@ def main() -> None:
 
 def pixels(scratch: Path, seed: int, by: dict) -> float:
     """Run the recipe with one split; return the mean error in pixels."""
-    recipes = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["recipes"]
-    recipe = recipes[RECIPE] | {"seed": seed}
+    recipe = sample_recipes()[RECIPE] | {"seed": seed}
     recipe["split"] = recipe["split"] | {"by": by}
-    with (scratch / "params.yaml").open("w") as file:
-        YAML().dump({"recipes": {RECIPE: recipe}}, file)
-    for stage in STAGES:
-        python(scratch, "-m", "stages", stage, RECIPE)
-    return read(scratch / "results" / RECIPE / "evaluate" / "metrics.json")["valid/mean_pixels"]
+    return run_sample(scratch, RECIPE, recipe)["valid/mean_pixels"]
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from stages.timing import stage_seconds
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, read_parquet, replacing
 from thaw.report.page import Entry, render_index
-from thaw.report.sentence import KINDS, kind_of, result_sentence
+from thaw.report.sentence import KINDS, headline_metric, kind_of, result_sentence
 
 INDEX = Path("results", "index.html")
 
-# What a recipe is judged by: the first of these that its metrics have.
+# What a recipe is judged by, in a column.
 HEADLINES = {
     "error_rate": "error rate",
     "mean_average_precision": "mean average precision",
@@ -44,7 +44,7 @@ def result_rows(
             rows.append((recipe, "", "not run yet: dvc repro", ""))
             continue
         metrics = json.loads(metrics_file.read_text(encoding="utf-8"))
-        key = next(name for name in HEADLINES if f"valid/{name}" in metrics)
+        key = headline_metric([name.removeprefix("valid/") for name in metrics])
         value = f"{metrics[f'valid/{key}']:.3f}"
         if f"valid/{key}_se" in metrics:
             value += f" ± {metrics[f'valid/{key}_se']:.3f}"

@@ -17,6 +17,7 @@ def run_key(root: Path, graph: Graph, recipe: str) -> str:
 
     Reporting and recording are left out: they change no result. Outputs count by what they are
     made of.
+
     What was fetched from where its parameters do not pin it counts by its content, once it is here.
 
     Returns:

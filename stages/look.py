@@ -6,6 +6,7 @@ import pandas as pd
 from pydantic import Field
 
 from stages.common.paths import Paths
+from stages.folders import new_folder
 from thaw.core.files import read_json, write_csv
 from thaw.look.tables import class_counts, dimensions, duplicates
 from thaw.pack import open_packed
@@ -37,8 +38,9 @@ def run(params: Params, paths: Paths) -> None:
     task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
     sizes, twice = dimensions(packed, items), duplicates(packed, items)
     tables = {"classes": class_counts(items, task, vocab), "sizes": sizes, "duplicates": twice}
-    for name, table in tables.items():
-        write_csv(paths.result("look", f"tables/{name}.csv"), table)
+    with new_folder(paths.result("look", "tables")) as folder:
+        for name, table in tables.items():
+            write_csv(folder / f"{name}.csv", table)
     print(told_dimensions(sizes))
     if len(twice):
         print(warning(twice, str(paths.result("look", "tables/duplicates.csv"))))
@@ -69,10 +71,11 @@ def run(params: Params, paths: Paths) -> None:
             "The same batch, as training sees it",
         ),
     }
-    for name, (batch, title) in batches.items():
-        sheet = sheet_of(batch, title, f"The first {len(batch)} images of the frozen fit.")
-        pixels = [seen.pixels for seen in batch]
-        draw_sheet(sheet, pixels.__getitem__, paths.result("look", f"pictures/{name}.jpg"))
+    with new_folder(paths.result("look", "pictures")) as folder:
+        for name, (batch, title) in batches.items():
+            sheet = sheet_of(batch, title, f"The first {len(batch)} images of the frozen fit.")
+            pixels = [seen.pixels for seen in batch]
+            draw_sheet(sheet, pixels.__getitem__, folder / f"{name}.jpg")
 
 
 def told_dimensions(sizes: pd.DataFrame) -> str:

@@ -108,7 +108,7 @@ def predict_images(arguments: argparse.Namespace) -> int:
     from thaw.predictor import open_predictor
 
     thresholds = read_thresholds(folder / "threshold.json")
-    broken = 0
+    read, broken = reader(about.model.channels, about.bands), 0
     for file, said in answers(open_predictor(folder), list(files), thresholds):
         if isinstance(said, BadImageError):
             print(f"{file}: {said}", file=sys.stderr)
@@ -116,12 +116,12 @@ def predict_images(arguments: argparse.Namespace) -> int:
             continue
         print(f"{file}: {said.text(arguments.top)}", flush=True)
         if arguments.draw:
-            read = reader(about.model.channels, about.bands)
             try:
                 draw_answer(read, file, said, arguments.draw / f"{files[file]}.png")
             except OSError as error:
+                why = error.strerror or error
                 raise UserError(
-                    f"--draw {arguments.draw}: {error.strerror}. Name a folder to write into."
+                    f"--draw {arguments.draw}: {why}. Name a folder to write into."
                 ) from None
     return int(broken > 0)
 

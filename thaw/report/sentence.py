@@ -1,6 +1,6 @@
 """A recipe's result in a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -43,7 +43,7 @@ def result_sentence(metrics: Mapping[str, float], predictions: pd.DataFrame, voc
         vocab: class names; empty for points, an object for ratings.
     """
     values = {name.removeprefix("valid/"): value for name, value in metrics.items()}
-    metric = next(name for name in SENTENCES if name in values)
+    metric = headline_metric(values)
     said = SENTENCES[metric].format(
         items=f"{values['items']:,.0f}", value=with_error(values, metric, places(metric))
     )
@@ -59,6 +59,11 @@ def result_sentence(metrics: Mapping[str, float], predictions: pd.DataFrame, voc
         error = 1.0 - chance.error if metric in MORE_IS_BETTER else chance.error
         said += f"; {BY_CHANCE[metric].format(value=f'{error:.3f}')}"
     return f"{said}."
+
+
+def headline_metric(values: Collection[str]) -> str:
+    """Return the metric that a recipe is judged by, of the names of those that it has."""
+    return next(name for name in SENTENCES if name in values)
 
 
 def places(metric: str) -> int:
