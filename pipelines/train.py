@@ -5,11 +5,7 @@ stages that it needs are through, beside all others that are. DVC decides what t
 """
 
 import argparse
-import math
-import re
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,218 +17,23 @@ from pipelines.environment import set_defaults
 set_defaults()  # before Prefect is imported
 
 from prefect import Task, flow, get_run_logger, task  # noqa: E402
-from prefect.artifacts import (  # noqa: E402
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
-from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.graph import RECORD, Graph, Pipeline, Stage, look_up, of_recipes  # noqa: E402
-from pipelines.live import LiveRun, Sender  # noqa: E402
-from pipelines.places import runs_folder, tracking_uri  # noqa: E402
+from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
-from pipelines.record import FLOW_RUN  # noqa: E402
 from pipelines.results import result_rows, write_index  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
-from pipelines.runs import RunFolder, mark_killed, run_folders  # noqa: E402
-from pipelines.slots import Slots, cores, gpus  # noqa: E402
-from pipelines.stage_process import StageFailedError, StoppedError, run_stage  # noqa: E402
-from pipelines.store import FAILED_STAGE  # noqa: E402
-from pipelines.warm_worker import attached_worker  # noqa: E402
+from pipelines.session import Session, open_resources  # noqa: E402
+from pipelines.stage_process import StageFailedError  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
-from stages.common.paths import Paths  # noqa: E402
-from stages.recipe import read_recipes  # noqa: E402
-from stages.warm import LOG  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
-from thaw.core.files import read_json  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
-SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
-WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 RETRY_DELAYS = [5.0, 30.0]
-
-
-class Session:
-    """All that the tasks of one flow run share.
-
-    Args:
-        root: where the stages run, the project or a workspace.
-        graph: the stages to look at.
-        stale: the addresses of those that are not known to be unchanged.
-        forced: addresses of stages to run in any case.
-        slots: what may run at once.
-        sender: tells MLflow.
-        flow_run_id: Prefect's.
-        worker: the warm worker's address, if there is one.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        graph: Graph,
-        stale: set[str],
-        forced: set[str],
-        slots: Slots,
-        sender: Sender,
-        flow_run_id: str,
-        worker: Path | None,
-    ) -> None:
-        self.worker = worker
-        self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
-        self.slots = slots
-        self.environment = {FLOW_RUN: flow_run_id, "MLFLOW_TRACKING_URI": sender.uri}
-        self.stop = threading.Event()
-        self.unseen = threading.Event()
-        self.refusals = refusals(root, {graph[address].recipe for address in stale})
-        self.runs = {
-            stage.recipe: LiveRun(root, graph, stage.recipe, flow_run_id, sender)
-            for stage in graph.values()
-            if stage.address in stale and stage.name == RECORD
-        }
-
-    def work(self, stage: Stage) -> str:
-        """Do what a stage needs; return how that is called."""
-        if stage.address not in self.stale:
-            return "Unchanged"
-        if refusal := self.refusals.get(stage.recipe):
-            raise StageFailedError(
-                f"{stage.recipe} was not started. In params.yaml:\n{refusal}", passing=False
-            )
-        if edited := self.edited(stage):
-            raise StageFailedError(
-                f"{stage.address} was not started: {edited} in params.yaml was edited since "
-                "the flow began. Run the flow again.",
-                passing=False,
-            )
-        with self.slots.take(stage, self.stop) as mine:
-            if self.stop.is_set():
-                raise StoppedError(stage.address)
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
-            progress = Progress(self.root, stage, self.runs.get(stage.recipe), self.unseen)
-            done = run_stage(
-                self.root,
-                stage.address,
-                is_forced=lambda: stage.address in self.forced or self.is_unrecorded(stage),
-                environment={**self.environment, **visible},
-                stop=self.stop,
-                worker=self.worker,
-                timeout=float(stage.meta.get("timeout", math.inf)),
-                on_line=get_run_logger().info,
-                on_look=progress.look,
-            )
-        if stage.name == RECORD:
-            self.runs[stage.recipe].send()
-        return done
-
-    def edited(self, stage: Stage) -> str:
-        """Name what a stage reads of params.yaml that is not as the flow found it."""
-        recipes = read_recipes(self.root / "params.yaml")
-        return ", ".join(k for k, value in stage.params.items() if look_up(recipes, k) != value)
-
-    def is_unrecorded(self, stage: Stage) -> bool:
-        """Say whether `stage` is to record a run that made the results of another run again."""
-        if stage.name != RECORD:
-            return False
-        noted = self.root / Paths(stage.recipe).run
-        key = self.runs[stage.recipe].folder.path.name
-        return not noted.exists() or read_json(noted)["key"] != key
-
-    def close(self, states: Mapping[str, State]) -> None:
-        """Say in MLflow how each recipe's run ended."""
-        for recipe, run in self.runs.items():
-            bad = [a for a in broken(states) if a.endswith(f"@{recipe}")]
-            if self.stop.is_set():
-                run.end("KILLED" if run.is_running else None)
-            elif bad and not run.is_finished:
-                run.end("FAILED", **{FAILED_STAGE: bad[0].partition("@")[0]})
-            elif run.begun and not is_done(states.get(f"{RECORD}@{recipe}")):
-                run.end("FAILED")
-            else:
-                run.end()
-
-
-class Progress:
-    """Follows a fit's histories: an artifact in Prefect, points in MLflow.
-
-    Args:
-        root: where the stage runs.
-        stage: any stage; those without epochs have nothing to follow.
-        run: of its recipe, if the flow records that.
-        unseen: set when Prefect's server is gone: to ask it takes a minute each time.
-    """
-
-    def __init__(
-        self, root: Path, stage: Stage, run: LiveRun | None, unseen: threading.Event
-    ) -> None:
-        self._root, self._stage, self._run, self._unseen = root, stage, run, unseen
-        plan = stage.params.get(f"recipes.{stage.recipe}.{stage.name}")
-        self._epochs = int(plan.get("epochs") or 0) if isinstance(plan, Mapping) else 0
-        self._since = time.time_ns()
-        self._shown = 0
-        self._artifact: Any = None
-
-    def look(self) -> None:
-        """Tell of the epochs that have ended since the last look."""
-        if not self._epochs:
-            return
-        # What only shows a fit must not end it.
-        if self._run:
-            try:
-                self._run.follow(self._stage.name, self._since)
-            except Exception as error:
-                self._run = None
-                self._warn(error)
-        if not self._unseen.is_set():
-            try:
-                self._show()
-            except Exception as error:
-                self._unseen.set()
-                self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        get_run_logger().warning(
-            "%s goes on, but progress is shown no more: %s: %s",
-            self._stage.address, type(error).__name__, error,
-        )  # fmt: skip
-
-    def _show(self) -> None:
-        file = self._root / Paths(self._stage.recipe).result(self._stage.name, "history.csv")
-        try:
-            changed = file.stat().st_mtime_ns
-        except FileNotFoundError:
-            return
-        if changed >= self._since and changed != self._shown:
-            self._shown = changed
-            self._draw(file.read_text(encoding="utf-8").splitlines())
-
-    def _draw(self, history: list[str]) -> None:
-        done = len(history) - 1
-        last = dict(zip(history[0].split(","), history[-1].split(","), strict=True))
-        values = ", ".join(f"{k} {float(v):.4f}" for k, v in last.items() if v and k != "epoch")
-        text = f"{self._stage.address}: epoch {done} of {self._epochs}"
-        text += f": {values}" if done else ""
-        percent = 100.0 * done / self._epochs
-        if self._artifact is None:
-            key = re.sub("[^a-z0-9]+", "-", self._stage.address.lower())  # Prefect's rule
-            self._artifact = create_progress_artifact(percent, key=key, description=text)
-        else:
-            update_progress_artifact(self._artifact, percent, description=text)
-
-
-def refusals(root: Path, recipes: set[str]) -> dict[str, str]:
-    """Find what any stage of these recipes would refuse, before the first of them runs."""
-    if not recipes:
-        return {}
-    from stages.check import check_recipe
-
-    found = read_recipes(root / "params.yaml")
-    problems = {r: check_recipe(r, values) for r, values in found.items() if r in recipes}
-    return {recipe: "\n".join(those) for recipe, those in problems.items() if those}
 
 
 def may_help(task: Any, run: TaskRun, state: State) -> bool:
@@ -276,10 +77,10 @@ def run_all(session: Session) -> dict[str, State]:
             future.wait()
             states[address] = future.state
     except BaseException:
-        session.stop.set()
+        session.shared.stop.set()
         raise
     finally:
-        session.close(states)
+        session.close(list(broken(states)), [a for a, s in states.items() if s.is_completed()])
     return states
 
 
@@ -303,46 +104,15 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     forced = {address for address in graph if refresh and is_unpinned(graph[address])}
     stale = pipeline.changed(graph, forced)
 
-    sender = Sender(tracking_uri(root), root, get_run_logger().warning)
-    for folder in lacking(root, sender.uri):
-        sender.send(folder)
-    slots = Slots(jobs or max(2, cores()), cores(), gpus())
-    flow = str(flow_run.id)
     try:
-        with warm_worker(root, len(stale)) as worker:
-            states = run_all(Session(root, graph, stale, forced, slots, sender, flow, worker))
-        for folder in lacking(root, sender.uri):
-            sender.send(folder)
+        with open_resources(root, jobs, len(stale)) as shared:
+            states = run_all(Session(root, graph, stale, forced, shared))
     finally:
         if stale:
             pipeline.sort_lock()
         pipeline.close()
-        if unsent := sender.close(SECONDS_FOR_STORE):
-            get_run_logger().warning(
-                "%d runs not in MLflow yet; `python -m pipelines.record` sends them.", len(unsent)
-            )
     show_results(root, {stage.recipe for stage in graph.values()})
     return summary(states)
-
-
-@contextmanager
-def warm_worker(root: Path, stages: int) -> Iterator[Path | None]:
-    """Yield a warm worker's address, if there are enough stages to start one for."""
-    if stages < WORTH_A_WORKER:
-        yield None
-        return
-    log = root / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with attached_worker(log) as address:
-        yield address
-
-
-def lacking(root: Path, uri: str) -> list[RunFolder]:
-    """List the runs that a store was not sent as they are now, and those that a kill left."""
-    left = mark_killed(root)
-    fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
-    ended = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
-    return left + [f for f in ended if f not in left and (fresh or not f.sent_to(uri))]
 
 
 def show_results(root: Path, recipes: set[str]) -> None:
@@ -351,11 +121,6 @@ def show_results(root: Path, recipes: set[str]) -> None:
     rows = [dict(zip(columns, row, strict=True)) for row in result_rows(root, recipes)]
     create_table_artifact(rows, key="results", description="Results on held-out items")
     write_index(root)
-
-
-def is_done(state: State | None) -> bool:
-    """Say whether a stage went well."""
-    return state is not None and state.is_completed()
 
 
 def broken(states: Mapping[str, State]) -> dict[str, State]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 from thaw.core.files import remove
 from thaw.params.base import did_you_mean
+
+# DVC, Hydra and the reading of params.yaml keep state of their own in a process.
+PREPARING = threading.Lock()
 
 
 @contextmanager
@@ -35,7 +39,8 @@ def workspace(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
     Raises:
         UserError: an override that fits no parameter, or a project without git.
     """
-    check_overrides(root / "params.yaml", overrides)
+    with PREPARING:
+        check_overrides(root / "params.yaml", overrides)
     name = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:12]
     folder = root / WORKSPACES / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,9 +50,10 @@ def workspace(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
     except Timeout:
         raise UserError(f"another flow is running with {' '.join(overrides)}.") from None
     with lock:
-        _copy_project(root, folder)
-        _share_cache(root, folder)
-        _apply(folder / "params.yaml", overrides)
+        with PREPARING:
+            _copy_project(root, folder)
+            _share_cache(root, folder)
+            _apply(folder / "params.yaml", overrides)
         yield folder
         remove(folder)
 
@@ -85,7 +91,8 @@ def _share_cache(root: Path, folder: Path) -> None:
     with Repo(str(root)) as repo:
         cache = repo.cache.local_cache_dir
     with Config(str(folder / ".dvc"), validate=False).edit("local") as local:
-        local["cache"] = {"dir": cache}
+        # Links where the disk can: a copy of the data for each of many workspaces would fill it.
+        local["cache"] = {"dir": cache, "type": "reflink,hardlink,copy"}
         local["core"] = {"no_scm": True}
 
 

@@ -1,0 +1,164 @@
+"""The points of a sweep: every combination of some parameters' values."""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from pipelines.workspace import check_overrides
+from stages.common.paths import Paths
+from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
+from thaw.core.errors import UserError
+from thaw.core.files import read_parquet
+from thaw.params.base import did_you_mean
+
+EACH = "each"  # instead of values: every fold, or every group held out once
+# What says by chance alone how good a recipe is: its mean counts, not its best.
+SEED, FOLD, GROUPS = "seed", "split.by.fold", "split.by.valid"
+
+Grid = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of values.
+
+    Attributes:
+        recipe: the recipe.
+        values: by parameter, counted from the recipe: ``fit_unfrozen.lr``.
+    """
+
+    recipe: str
+    values: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The values in a line."""
+        return " ".join(f"{key}={shown(value)}" for key, value in self.values.items())
+
+    @property
+    def overrides(self) -> list[str]:
+        """The values in the words of `dvc exp run -S`."""
+        return [
+            f"recipes.{self.recipe}.{key}={json.dumps(value)}" for key, value in self.values.items()
+        ]
+
+
+def shown(value: Any) -> str:
+    """Return a value as a table shows it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_grid(arguments: Sequence[str]) -> Grid:
+    """Read ``fit_unfrozen.lr=1e-4,1e-3 seed=0,1,2`` as a grid, its values as in params.yaml.
+
+    Raises:
+        UserError: with what is no list of values.
+    """
+    grid: Grid = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or not key or not text.strip():
+            raise UserError(f"{argument}: write KEY=VALUE,VALUE, as in seed=0,1,2.")
+        if key in grid:
+            raise UserError(f"{argument}: {key} is given twice. Put its values into one list.")
+        try:
+            grid[key] = parse_yaml(f"[{text}]")
+        except YAMLError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{argument}: {reason}. Values are written as in params.yaml, with commas between "
+                "them; one that is a list itself in brackets."
+            ) from None
+    return grid
+
+
+def grid_points(root: Path, recipe: str, grid: Mapping[str, Any]) -> list[Point]:
+    """Return every combination, the last parameter changing first.
+
+    Args:
+        root: the project.
+        recipe: a recipe of its params.yaml.
+        grid: values by parameter; ``each`` for every fold, or every group held out once.
+
+    Raises:
+        UserError: no such recipe or parameter, or no list of values.
+    """
+    recipes = read_recipes(root / PARAMS_FILE)
+    if recipe not in recipes:
+        raise UserError(f"params.yaml: no recipe {recipe}; {did_you_mean(recipe, list(recipes))}")
+    if not grid:
+        raise UserError("a sweep needs a parameter and its values, as in seed=0,1,2.")
+    expanded = {
+        key: _each(root, recipe, recipes[recipe], key) if values in (EACH, [EACH]) else values
+        for key, values in grid.items()
+    }
+    for key, values in expanded.items():
+        _check_values(root, recipe, key, values)
+    return [
+        Point(recipe, dict(zip(expanded, values, strict=True)))
+        for values in itertools.product(*expanded.values())
+    ]
+
+
+def _check_values(root: Path, recipe: str, key: str, values: Any) -> None:
+    """Refuse values that could not be told apart, or not be given at all."""
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{key}: give a list of values, not {shown(values)}.")
+    if any(isinstance(value, Mapping) for value in values):
+        raise UserError(f"{key}: a value is a mapping. Name the key within: {key}.KEY=...")
+    texts = [json.dumps(value) for value in values]
+    if twice := sorted({text for text in texts if texts.count(text) > 1}):
+        raise UserError(f"{key}: {', '.join(twice)} is there twice. Leave one.")
+    overrides = [override for v in values for override in Point(recipe, {key: v}).overrides]
+    for override in overrides[:1] if _are_numbers(values) else overrides:
+        check_overrides(root / PARAMS_FILE, [override])
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Say whether one check will do: any number can be written where one can."""
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _each(root: Path, recipe: str, values: Mapping[str, Any], key: str) -> list[Any]:
+    """List all folds, or all groups.
+
+    Raises:
+        UserError: the parameter has neither, or the items are not there yet.
+    """
+    by = values.get("split", {}).get("by", {})
+    if key == FOLD and by.get("rule") == "folds":
+        return list(range(by.get("folds", 5)))
+    if key == GROUPS and by.get("rule") == "group":
+        return _groups(root, recipe, by)
+    raise UserError(
+        f"{key}=each: {EACH} is for {FOLD} with `rule: folds` and for {GROUPS} with `rule: group`; "
+        f"{recipe} has neither there. List the values."
+    )
+
+
+def _groups(root: Path, recipe: str, by: Mapping[str, Any]) -> list[list[str]]:
+    """List the groups of a recipe's items, those that are one together."""
+    file = root / Paths(recipe).items
+    if not file.exists():
+        raise UserError(f"{Paths(recipe).items} is missing. First: dvc repro split@{recipe}")
+    found = sorted(set(read_parquet(file)[by["column"]]))
+    same = [sorted(set(names) & set(found)) for names in by.get("same", [])]
+    alone = [[name] for name in found if not any(name in names for names in same)]
+    return sorted([names for names in same if names] + alone)
+
+
+def repeats(values: Mapping[str, Any]) -> set[str]:
+    """Name a recipe's parameters that say by chance alone how good it is."""
+    by = values.get("split", {}).get("by", {})
+    return {SEED, FOLD} | ({GROUPS} if by.get("rule") == "group" else set())
+
+
+def sweep_name(recipe: str, grid: Mapping[str, Any]) -> str:
+    """Name a sweep after its recipe and parameters, in letters that files and URLs allow."""
+    return re.sub("[^a-z0-9]+", "-", "-".join([recipe, *grid]).lower()).strip("-")

@@ -1,0 +1,235 @@
+"""Try a recipe with other parameters: `python -m pipelines.sweep pets_sample seed=0,1,2`.
+
+Every combination of the values is a point: the recipe in a temporary workspace, as many side by
+side as the machine allows. Stages that points share run once. What was recorded before, by this
+sweep before it was killed or by anything else, is not run again.
+"""
+
+import argparse
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.environment import set_defaults
+
+set_defaults()  # before Prefect is imported
+
+from prefect import flow, get_run_logger, task  # noqa: E402
+from prefect.artifacts import create_table_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.futures import PrefectFuture  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
+
+from pipelines.grid import Point, grid_points, read_grid, repeats, sweep_name  # noqa: E402
+from pipelines.published import refuse_unadded  # noqa: E402
+from pipelines.session import Resources, default_jobs, open_resources  # noqa: E402
+from pipelines.sweep_table import Row, best, spread, table, write_tables  # noqa: E402
+from pipelines.train import RETRY_DELAYS, may_help  # noqa: E402
+from pipelines.variant import Turns, run_variant  # noqa: E402
+from stages.recipe import PARAMS_FILE, read_recipes  # noqa: E402
+from thaw.core.errors import UserError  # noqa: E402
+from thaw.params.base import plural  # noqa: E402
+
+TAG = "thaw.sweep"  # and the sweep's name: a run can be a point of several
+STAGES = 10**6  # of a sweep, to its worker: as good as any number
+
+
+@dataclass
+class Sweep:
+    """A sweep as it goes on.
+
+    Attributes:
+        root: the project.
+        name: of the sweep.
+        points: in the order of the table.
+        overrides: other parameters, the same for all points.
+        shared: with all that the flow run does.
+        jobs: points at once.
+    """
+
+    root: Path
+    name: str
+    points: list[Point]
+    overrides: list[str]
+    shared: Resources
+    jobs: int
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make what the points' threads share."""
+        self._turns = Turns()
+        self._places = threading.Semaphore(self.jobs)
+        self._writing = threading.Lock()
+
+    def run(self, point: Point) -> str:
+        """Run a point and note its result; return what was done."""
+        with self._places:
+            done, made = run_variant(
+                self.root, point.recipe, [*self.overrides, *point.overrides],
+                self.shared, self._turns,
+            )  # fmt: skip
+        made.tag(**{f"{TAG}.{self.name}": point.name})
+        self.shared.sender.send(made.folder)
+        self.note(point, Row("done", made.metrics, made.seconds, made.name))
+        return done
+
+    def note(self, point: Point, row: Row) -> None:
+        """Put a point's row into the tables."""
+        with self._writing:
+            self.rows[point.name] = row
+            write_tables(self.root, self.name, self.points, self.rows, self.repeats)
+
+    @property
+    def repeats(self) -> set[str]:
+        """The varied parameters that say by chance alone how good the recipe is."""
+        recipe = self.points[0].recipe
+        values = read_recipes(self.root / PARAMS_FILE)[recipe]
+        return repeats(values) & set(self.points[0].values)
+
+
+def run_points(sweep: Sweep) -> dict[str, State]:
+    """Run all points side by side; return how each ended, by its name."""
+    futures: dict[str, PrefectFuture[Any]] = {}
+    states: dict[str, State] = {}
+    try:
+        for point in sweep.points:
+            futures[point.name] = point_task(sweep, point)
+        for point in sweep.points:
+            futures[point.name].wait()
+            states[point.name] = futures[point.name].state
+            if not states[point.name].is_completed():
+                why = str(states[point.name].result(raise_on_failure=False))
+                sweep.note(point, Row("failed", {}, 0.0, "", why))
+    except BaseException:
+        sweep.shared.stop.set()
+        raise
+    return states
+
+
+def point_task(sweep: Sweep, point: Point) -> PrefectFuture[Any]:
+    """Submit a point as a task."""
+
+    @task(
+        name="point",
+        task_run_name=point.name,
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=RETRY_DELAYS,
+        retry_condition_fn=may_help,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    def work() -> State:
+        return Completed(name=sweep.run(point))
+
+    future: PrefectFuture[Any] = work.submit(return_state=False)
+    return future
+
+
+def result(sweep: Sweep, states: dict[str, State]) -> str:
+    """Say in a few lines what came out, and keep the table as an artifact."""
+    found = table(sweep.points, sweep.rows)
+    groups = spread(found, list(sweep.points[0].values), sweep.repeats)
+    told = best(found, groups, list(sweep.points[0].values), sweep.repeats)
+    create_table_artifact(
+        found.astype(object).where(found.notna(), "").to_dict("records"),
+        key=f"sweep-{sweep.name}",
+        description=told,
+    )
+    counts = Counter(state.name for state in states.values())
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"{plural(len(states), 'point')}: {counted}.\n{told}"
+
+
+def failures(states: dict[str, State]) -> str:
+    """Say what failed and why; the same reason once."""
+    reasons: dict[str, list[str]] = {}
+    for name, state in states.items():
+        if not state.is_completed():
+            why = str(state.result(raise_on_failure=False))
+            reasons.setdefault(why, []).append(name)
+    return "\n".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+
+
+@flow(name="sweep", persist_result=False)
+def sweep(
+    recipe: str,
+    grid: dict[str, Any],
+    overrides: list[str] | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+) -> State:
+    """Run a recipe with every combination of some parameters' values.
+
+    The project's own results stay as they are. Every point is a run in MLflow, all with the tag
+    ``thaw.sweep.NAME``; the table is in ``results/sweeps/NAME.csv``.
+
+    Args:
+        recipe: its name in params.yaml.
+        grid: lists of values by parameter, such as ``{"fit_unfrozen.lr": [1e-4, 1e-3]}``.
+            ``each`` instead of a list holds every fold or every group out once.
+        overrides: other parameters for all points, such as ``recipes.pets.fit_frozen.epochs=2``.
+        jobs: points at once; by default as many as there are cores, and two at least.
+        name: of the sweep; by default made of the recipe and the parameters.
+    """
+    root = Path.cwd()
+    try:
+        if jobs is not None and jobs < 1:
+            raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
+        refuse_unadded(root / PARAMS_FILE, [recipe])
+        points = grid_points(root, recipe, grid)
+        with open_resources(root, jobs, STAGES) as shared:
+            running = Sweep(
+                root, sweep_name(name or recipe, {} if name else grid), points,
+                overrides or [], shared, jobs or default_jobs(),
+            )  # fmt: skip
+            states = run_points(running)
+    except UserError as error:
+        return Failed(message=str(error))
+    if bad := failures(states):
+        get_run_logger().warning("Failed: %s", bad)
+    if not any(state.is_completed() for state in states.values()):
+        return Failed(message=f"No point of {running.name} went well.\n{bad}")
+    return Completed(message=result(running, states))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the flow; return the exit code: 1 if no point went well, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.sweep", description=__doc__)
+    parser.add_argument("recipe", help="a recipe of params.yaml")
+    parser.add_argument(
+        "grid", nargs="+", metavar="KEY=VALUE,VALUE",
+        help="values of a parameter, such as fit_unfrozen.lr=1e-4,1e-3 or split.by.fold=each",
+    )  # fmt: skip
+    parser.add_argument(
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="another parameter for all points, such as recipes.pets_sample.fit_frozen.epochs=2",
+    )  # fmt: skip
+    parser.add_argument("-j", "--jobs", type=int, help="points at once")
+    parser.add_argument("--name", help="of the table and of MLflow's tag")
+    chosen = parser.parse_args(arguments)
+    try:
+        state = sweep(
+            recipe=chosen.recipe,
+            grid=read_grid(chosen.grid),
+            overrides=chosen.overrides or None,
+            jobs=chosen.jobs,
+            name=chosen.name,
+            return_state=True,
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted. The same command goes on where this stopped.", file=sys.stderr)
+        return 130
+    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Sweeps against real DVC, a real Prefect server and a real MLflow store."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+import pytest
+from flows import ask, last_flow, recipe_of, stored_runs, task_runs
+from project import FITS, Project, environment
+from test_dvc import output_hashes
+
+pytestmark = pytest.mark.slow
+
+SWEEP = (sys.executable, "-m", "pipelines.sweep")
+
+
+def rows(project: Project, name: str) -> pd.DataFrame:
+    return pd.read_csv(project.folder / "results" / "sweeps" / f"{name}.csv", dtype={"seed": str})
+
+
+def test_a_grid_is_run_tabled_and_tagged(trained: Project, prefect: dict[str, str]) -> None:
+    before, known = output_hashes(trained), {run.info.run_id for run in stored_runs(trained)}
+    kept = {name: (trained.folder / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
+    grid = ("fit_unfrozen.lr=1e-3,[1e-4, 2e-3],-1", "seed=1,2")
+    done = trained.run(*SWEEP, "quick", *grid, "--name", "Two rates", **prefect)
+
+    # A failed point is a row, in the order of the grid; the one that was there is not run again.
+    table = rows(trained, "two-rates")
+    assert table["fit_unfrozen.lr"].tolist() == [
+        "0.001", "0.001", "[0.0001, 0.002]", "[0.0001, 0.002]", "-1", "-1",
+    ]  # fmt: skip
+    assert table["seed"].tolist() == ["1", "2"] * 3
+    assert table["status"].tolist() == ["done"] * 4 + ["failed"] * 2
+    assert table["error_rate"].notna().tolist() == [True] * 4 + [False] * 2
+    assert table["why"].str.contains("fit_unfrozen.lr").tolist()[4:] == [True, True]
+    states = {
+        run["name"]: run["state_name"] for run in task_runs(prefect, last_flow(prefect)["id"])
+    }
+    assert states == {
+        "fit_unfrozen.lr=0.001 seed=1": "Unchanged",
+        "fit_unfrozen.lr=0.001 seed=2": "Ran",
+        "fit_unfrozen.lr=[0.0001, 0.002] seed=1": "Ran",
+        "fit_unfrozen.lr=[0.0001, 0.002] seed=2": "Ran",
+        "fit_unfrozen.lr=-1 seed=1": "Failed",
+        "fit_unfrozen.lr=-1 seed=2": "Failed",
+    }
+    assert "6 points: 2 Failed, 3 Ran, 1 Unchanged." in done.stdout
+
+    # Mean and spread over the seeds.
+    spread = rows(trained, "two-rates-spread")
+    for rate, group in table[table["status"] == "done"].groupby("fit_unfrozen.lr"):
+        (found,) = spread[spread["fit_unfrozen.lr"] == rate].to_dict("records")
+        errors = group["error_rate"].tolist()
+        assert found["points"] == 2
+        assert found["mean"] == pytest.approx(mean(errors))
+        assert found["sd"] == pytest.approx(stdev(errors))
+    assert f"Best on average: error_rate {spread['mean'].min():.4f}" in done.stdout
+
+    # Runs that MLflow can compare, under one tag; the project is as it was.
+    runs = [run for run in stored_runs(trained) if "thaw.sweep.two-rates" in run.data.tags]
+    finished = {run.info.run_name for run in runs}
+    assert finished == set(table["run"].dropna())
+    for run in runs:
+        (row,) = table[table["run"] == run.info.run_name].to_dict("records")
+        assert run.info.status == "FINISHED"
+        assert run.data.params["fit_unfrozen.lr"] == row["fit_unfrozen.lr"]
+        assert run.data.params["seed"] == row["seed"]
+        assert run.data.metrics["evaluate/error_rate"] == pytest.approx(row["error_rate"])
+    assert len(runs) == 4
+    assert len(known & {run.info.run_id for run in runs}) == 1
+    assert output_hashes(trained) == before
+    assert all((trained.folder / name).read_bytes() == was for name, was in kept.items())
+
+
+def test_stages_that_points_share_run_once(
+    new_project: Callable[[], Project], recipe: dict, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    project.write_recipes({"quick": recipe})
+    project.run(*SWEEP, "quick", "fit_unfrozen.lr=1e-3,2e-3,3e-3", "-j", "3", **prefect)
+    flow = last_flow(prefect)["id"]
+    logs = ask(prefect, "logs", logs={"flow_run_id": {"any_": [flow]}}, limit=200)
+    told = [line["message"] for line in logs]
+    ran = {name: told.count(f"Running stage '{name}@quick':") for name in FITS}
+    assert ran == {"fit_frozen": 1, "fit_unfrozen": 3}
+    assert rows(project, "quick-fit-unfrozen-lr")["status"].tolist() == ["done"] * 3
+    assert not (project.folder / "models").exists()
+    assert len({recipe_of(run) for run in stored_runs(project)}) == 1
+
+
+def test_every_fold_once_and_every_group_once(
+    new_project: Callable[[], Project], recipe: dict, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    recipe["split"]["by"] = {"rule": "folds", "of": "stratified", "folds": 3}
+    project.write_recipes({"quick": recipe})
+    project.commit("Folds")
+    done = project.run(*SWEEP, "quick", "split.by.fold=each", **prefect)
+    table = rows(project, "quick-split-by-fold")
+    assert table["split.by.fold"].tolist() == [0, 1, 2]
+    assert table["items"].sum() == 48  # each image held out once
+    assert f"Mean: error_rate {table['error_rate'].mean():.4f}" in done.stdout
+
+    recipe["split"]["by"] = {"rule": "group", "column": "folder", "valid": ["x"]}
+    project.write_recipes({"quick": recipe})
+    done = project.run(*SWEEP, "quick", "split.by.valid=each", ok=False, **prefect)
+    assert "First: dvc repro split@quick" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(
+    new_project: Callable[[], Project], recipe: dict, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    project.write_recipes({"quick": recipe})
+    project.commit("Begin")
+    command = [*SWEEP, "quick", "seed=1,2,3", "-j", "1"]
+    running = subprocess.Popen(command, cwd=project.folder, env=environment() | prefect)
+    file = project.folder / "results" / "sweeps" / "quick-seed.csv"
+    while not file.exists():
+        assert running.poll() is None
+        time.sleep(0.2)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    first = rows(project, "quick-seed")
+    assert sorted(first["status"].unique()) == ["done", "waiting"]
+    before = {run.info.run_id for run in stored_runs(project)}
+    project.run(*command, **prefect)
+    table = rows(project, "quick-seed")
+    assert table["status"].tolist() == ["done"] * 3
+    states = {
+        run["name"]: run["state_name"] for run in task_runs(prefect, last_flow(prefect)["id"])
+    }
+    for name, was in zip(first["seed"], first["status"], strict=True):
+        assert (states[f"seed={name}"] == "Unchanged") == (was == "done")
+    runs = stored_runs(project)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 3
+    assert before <= {run.info.run_id for run in runs}
+
+
+def test_mistakes_are_told_before_anything_runs(trained: Project, tmp_path: Path) -> None:
+    alone = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
+    for arguments, told in (
+        (("quik", "seed=1"), "params.yaml: no recipe quik; did you mean 'quick'?"),
+        (("quick", "sede=1"), "params.yaml has no 'sede' there; did you mean 'seed'?"),
+        (("quick", "seed"), "seed: write KEY=VALUE,VALUE"),
+        (("quick", "seed=1,1"), "seed: 1 is there twice."),
+        (("quick", "seed=[1"), "seed=[1: "),
+        (("quick", "split.by.fold=each"), "quick has neither there"),
+    ):
+        done = trained.run(*SWEEP, *arguments, ok=False, **alone)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    assert json.loads(trained.run("dvc", "status", "--json").stdout) == {}
