@@ -1,7 +1,9 @@
 """The points of a sweep: every combination of some parameters' values."""
 
+import functools
 import itertools
 import json
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +33,12 @@ class Point:
     Attributes:
         recipe: the recipe.
         values: by parameter, counted from the recipe: ``fit_unfrozen.lr``.
+        absent: those parameters that the recipe leaves at their defaults.
     """
 
     recipe: str
     values: Mapping[str, Any]
+    absent: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -45,7 +49,8 @@ class Point:
     def overrides(self) -> list[str]:
         """The values in the words of `dvc exp run -S`."""
         return [
-            f"recipes.{self.recipe}.{key}={json.dumps(value)}" for key, value in self.values.items()
+            f"{'+' if key in self.absent else ''}recipes.{self.recipe}.{key}={json.dumps(value)}"
+            for key, value in self.values.items()
         ]
 
 
@@ -98,15 +103,20 @@ def grid_points(root: Path, recipe: str, grid: Mapping[str, Any]) -> list[Point]
         key: _each(root, recipe, recipes[recipe], key) if values in (EACH, [EACH]) else values
         for key, values in grid.items()
     }
+    absent = frozenset(key for key in expanded if _is_absent(recipes[recipe], key))
     for key, values in expanded.items():
-        _check_values(root, recipe, key, values)
+        _check_values(key, values)
+        if key in absent:
+            _check_default(recipe, recipes[recipe], key, values[0])
+        else:
+            check_overrides(root / PARAMS_FILE, Point(recipe, {key: values[0]}).overrides)
     return [
-        Point(recipe, dict(zip(expanded, values, strict=True)))
+        Point(recipe, dict(zip(expanded, values, strict=True)), absent)
         for values in itertools.product(*expanded.values())
     ]
 
 
-def _check_values(root: Path, recipe: str, key: str, values: Any) -> None:
+def _check_values(key: str, values: Any) -> None:
     """Refuse values that could not be told apart, or not be given at all."""
     if not isinstance(values, list) or not values:
         raise UserError(f"{key}: give a list of values, not {shown(values)}.")
@@ -115,14 +125,27 @@ def _check_values(root: Path, recipe: str, key: str, values: Any) -> None:
     texts = [json.dumps(value) for value in values]
     if twice := sorted({text for text in texts if texts.count(text) > 1}):
         raise UserError(f"{key}: {', '.join(twice)} is there twice. Leave one.")
-    overrides = [override for v in values for override in Point(recipe, {key: v}).overrides]
-    for override in overrides[:1] if _are_numbers(values) else overrides:
-        check_overrides(root / PARAMS_FILE, [override])
 
 
-def _are_numbers(values: Sequence[Any]) -> bool:
-    """Say whether one check will do: any number can be written where one can."""
-    return all(isinstance(value, int | float) for value in values)
+def _is_absent(values: Mapping[str, Any], key: str) -> bool:
+    """Say whether a recipe has the section of a parameter, but not the parameter."""
+    *sections, last = key.split(".")
+    node: Any = values
+    for section in sections:
+        node = node.get(section) if isinstance(node, Mapping) else None
+    return isinstance(node, Mapping) and last not in node
+
+
+def _check_default(recipe: str, values: Mapping[str, Any], key: str, value: Any) -> None:
+    """Refuse a parameter that no recipe has, such as one that is misspelt."""
+    from stages.check import check_recipe
+
+    changed = json.loads(json.dumps(values))
+    *sections, last = key.split(".")
+    functools.reduce(operator.getitem, sections, changed)[last] = value
+    known = check_recipe(recipe, values)
+    if new := [problem for problem in check_recipe(recipe, changed) if problem not in known]:
+        raise UserError("\n".join(new))
 
 
 def _each(root: Path, recipe: str, values: Mapping[str, Any], key: str) -> list[Any]:

@@ -216,7 +216,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-j", "--jobs", type=int, help="stages at once")
     chosen = parser.parse_args(arguments)
     try:
+        choose_epochs(finished_run(Path.cwd(), chosen.recipe), chosen.fit)  # or no flow is needed
         state = retrain(chosen.recipe, fit=chosen.fit, jobs=chosen.jobs, return_state=True)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
         return 130

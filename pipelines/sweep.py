@@ -213,9 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="of the table and of MLflow's tag")
     chosen = parser.parse_args(arguments)
     try:
+        grid = read_grid(chosen.grid)
+        grid_points(Path.cwd(), chosen.recipe, grid)  # a mistake needs no flow to be told
         state = sweep(
             recipe=chosen.recipe,
-            grid=read_grid(chosen.grid),
+            grid=grid,
             overrides=chosen.overrides or None,
             jobs=chosen.jobs,
             name=chosen.name,

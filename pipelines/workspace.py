@@ -105,8 +105,10 @@ def check_overrides(params: Path, overrides: Sequence[str]) -> None:
     recipes = read_recipes(params)
     for override in overrides:
         key, equals, _ = override.partition("=")
-        first, *path = key.split(".")
-        if not equals or first != "recipes" or len(path) < 2:
+        first, *path = key.removeprefix("+").split(".")
+        if key.startswith("+"):
+            path = path[:-1]  # the last is to be added
+        if not equals or first != "recipes" or key.count(".") < 2:
             raise UserError(
                 f"override {override}: write recipes.RECIPE.KEY=VALUE, as in "
                 f"recipes.{next(iter(recipes))}.seed=1."

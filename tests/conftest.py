@@ -1,6 +1,7 @@
 """Copies of the project, and a small archive for them."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from project import ROOT, Project, environment
+
+# Where tests run in the background, an ignored Ctrl-C would be inherited by what they interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -145,11 +145,12 @@ def trained(deployed: Deployed) -> dict:
     )
 
 
-def test_both_deployments_are_as_the_file_says(deployed: Deployed) -> None:
+def test_the_deployments_are_as_the_file_says(deployed: Deployed) -> None:
     found = {deployment["name"]: deployment for deployment in deployed.ask("deployments")}
-    assert set(found) == {"train", "nightly"}
-    assert found["train"]["parameters"] == {}
-    assert found["train"]["schedules"] == []
+    assert set(found) == {"train", "nightly", "sweep", "retrain"}
+    for name in ("train", "sweep", "retrain"):
+        assert found[name]["parameters"] == {}
+        assert found[name]["schedules"] == []
     assert found["nightly"]["parameters"] == {"refresh": True}
     assert [s["schedule"]["cron"] for s in found["nightly"]["schedules"]] == ["0 2 * * *"]
     for deployment in found.values():
@@ -187,6 +188,17 @@ def test_a_schedule_starts_a_run(deployed: Deployed, trained: dict) -> None:
     states = deployed.states(run["id"])
     assert states.pop(f"download@{RECIPE}") == "Ran"  # again, for nothing pins its archive
     assert set(states.values()) == {"Unchanged"}
+
+
+def test_a_worker_sweeps_and_retrains(deployed: Deployed, trained: dict) -> None:
+    line = "prefect deployment run sweep/sweep --param recipe=pets_sample "
+    swept = deployed.ended(deployed.run(line + """--param grid='{"seed": [0, 1]}'"""))
+    assert deployed.states(swept["id"]) == {"seed=0": "Ran", "seed=1": "Unchanged"}
+    assert "2 points: 1 Ran, 1 Unchanged." in swept["state"]["message"]
+    retrained = deployed.ended(
+        deployed.run("prefect deployment run retrain/retrain --param recipe=pets_sample")
+    )
+    assert "error_rate was best after" in retrained["state"]["message"]
 
 
 def scheduled(deployed: Deployed) -> dict | None:

@@ -71,7 +71,7 @@ def test_a_grid_is_run_tabled_and_tagged(trained: Project, prefect: dict[str, st
         assert run.info.status == "FINISHED"
         assert run.data.params["fit_unfrozen.lr"] == row["fit_unfrozen.lr"]
         assert run.data.params["seed"] == row["seed"]
-        assert run.data.metrics["evaluate/error_rate"] == pytest.approx(row["error_rate"])
+        assert run.data.metrics["valid/error_rate"] == pytest.approx(row["error_rate"])
     assert len(runs) == 4
     assert len(known & {run.info.run_id for run in runs}) == 1
     assert output_hashes(trained) == before
@@ -149,7 +149,9 @@ def test_mistakes_are_told_before_anything_runs(trained: Project, tmp_path: Path
     alone = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
     for arguments, told in (
         (("quik", "seed=1"), "params.yaml: no recipe quik; did you mean 'quick'?"),
-        (("quick", "sede=1"), "params.yaml has no 'sede' there; did you mean 'seed'?"),
+        (("quick", "sede=1"), "params.yaml: recipes.quick.sede: unknown key; did you mean 'seed'?"),
+        (("quick", "fit_frosen.lr=1"), "params.yaml has no 'fit_frosen' there"),
+        (("quick", "fit_frozen.weight_decai=0"), "did you mean 'weight_decay'?"),
         (("quick", "seed"), "seed: write KEY=VALUE,VALUE"),
         (("quick", "seed=1,1"), "seed: 1 is there twice."),
         (("quick", "seed=[1"), "seed=[1: "),
