@@ -28,6 +28,7 @@ STAGES = (
     "lr_find", "fit", "evaluate", "interpret", "interpret_ratings", "report",
 )  # fmt: skip
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+TAKEN = "sweeps"  # a folder among those of the recipes
 RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
 RATINGS_STAGES = (
     "download", "untar", "split", "lr_find", "fit", "evaluate", "interpret_ratings", "report",
@@ -73,7 +74,8 @@ def check() -> None:
 
 def check_names(recipes: Mapping[str, Any]) -> list[str]:
     """List names that would not do as folders and in DVC's addresses."""
-    return [
+    taken = [f"recipes.{TAKEN}: results/{TAKEN} is for tables of sweeps. Take another name."]
+    return (taken if TAKEN in recipes else []) + [
         f"recipes.{recipe}: a name is made of letters, digits, '_', '.' and '-', begins with none "
         "of the last two, and is no number."
         for recipe in recipes

@@ -197,6 +197,12 @@ def test_the_check_finds_names_that_are_no_names_of_folders(tmp_path: Path, name
     assert "a name is made of letters, digits" in said
 
 
+def test_the_check_finds_a_name_that_is_taken(tmp_path: Path) -> None:
+    recipe = dict(read_recipes(ROOT / "params.yaml")["source_sample"])
+    said = checked(tmp_path, {"images": {"sweeps": recipe}, "recipes": {"sweeps": recipe}})
+    assert "results/sweeps is for tables of sweeps. Take another name." in said
+
+
 def test_the_check_mentions_what_is_odd_but_legal(tmp_path: Path) -> None:
     recipe = read_recipes(ROOT / "params.yaml")["pets_sample"]
     recipe["threads"], recipe["data"]["presize"] = 1000, 32
