@@ -13,6 +13,7 @@ Verdict = Literal[
     "rate too high", "rate too low", "too few epochs", "too many epochs", "nothing learned",
     "more data", "good",
 ]  # fmt: skip
+UP, DOWN = 10.0, 0.1  # what a learning rate is multiplied by: less does not tell
 
 EXPLODED = 3.0  # times the loss of an answer that ignores its input
 NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
@@ -83,12 +84,15 @@ class Diagnosis:
         why: the numbers that it rests on.
         factor: what to multiply the learning rates by, if that is the remedy.
         epochs: how many to train instead, if that is.
+        variety: whether the remedy is more items, or more varied ones: `thaw.remedies` says which
+            parameter that is.
     """
 
     verdict: Verdict
     why: str
     factor: float | None = None
     epochs: int | None = None
+    variety: bool = False
 
 
 def diagnose(curve: Curve, chance: Chance | None) -> Diagnosis:
@@ -129,7 +133,7 @@ def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
             f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
             f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}"
         )
-    return Diagnosis("rate too high", why, factor=0.1) if exploded else None
+    return Diagnosis("rate too high", why, factor=DOWN) if exploded else None
 
 
 def _spoiled(curve: Curve) -> Diagnosis | None:
@@ -138,7 +142,7 @@ def _spoiled(curve: Curve) -> Diagnosis | None:
     if before is None or min(curve.error) <= max(SPOILED * before, before + 2 * curve.noise):
         return None
     why = f"{curve.name} {before:.3f} before this fit, never below {min(curve.error):.3f} in it"
-    return Diagnosis("rate too high", why, factor=0.1)
+    return Diagnosis("rate too high", why, factor=DOWN)
 
 
 def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -152,7 +156,7 @@ def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
         f"{_way('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "
         f"{_errors(curve)}"
     )
-    return Diagnosis("rate too low", why, factor=10.0)
+    return Diagnosis("rate too low", why, factor=UP)
 
 
 def _too_many(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -201,11 +205,21 @@ def _too_few(curve: Curve, chance: Chance | None) -> Diagnosis | None:
 def _nothing_learned(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     if chance is None or not curve.is_near(chance):
         return None
-    why = (
-        f"{_beside_chance(curve, chance)}; {_way('training loss', curve.train_loss)}: "
-        "look at the items with their labels, then at the curve of the learning-rate test"
-    )
-    return Diagnosis("nothing learned", why)
+    train, epochs = curve.train_loss, len(curve.error)
+    why = f"{_beside_chance(curve, chance)}; {_way('training loss', train)}: "
+    if epochs < SEVERAL:
+        why += "too few epochs to tell a wrong rate from a slow beginning"
+        return Diagnosis("nothing learned", why, epochs=max(4, 2 * epochs))
+    if train[-1] < (1 - SLOW) * train[0]:
+        why += (
+            "what is learned of these items does not hold for others. Look at the items with their "
+            "labels; if these are right, the items are too few, or too much alike"
+        )
+        return Diagnosis("nothing learned", why, variety=True)
+    rose = train[-1] > (1 + WORSE) * train[0]
+    why += "it rose: the steps are too large" if rose else "it did not move"
+    why += ". Look at the items with their labels and at the curve of the learning-rate test"
+    return Diagnosis("nothing learned", why, factor=DOWN if rose else UP)
 
 
 def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -217,9 +231,9 @@ def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     why = (
         f"training loss {curve.train_loss[-1]:.3f} far below the validation loss of "
         f"{curve.valid_loss[-1]:.3f}, and {curve.name} stays at {min(curve.error):.3f}, where "
-        f"chance is {chance.error:.3f}: more items, or more regularisation"
+        f"chance is {chance.error:.3f}: more items, or more varied ones"
     )
-    return Diagnosis("more data", why)
+    return Diagnosis("more data", why, variety=True)
 
 
 def _errors(curve: Curve) -> str:

@@ -121,6 +121,23 @@ def test_a_point_is_learned_in_pixels(project: Project) -> None:
     assert read_json(project, "models/points/threshold.json") == {}
 
 
+def test_predictions_say_what_was_seen_of_an_image(project: Project) -> None:
+    """In half sides of it, they are as far off as the fit measured."""
+    predictions = pd.read_parquet(project.folder / "results/points/predictions.parquet")
+    outputs, targets, frames = (
+        np.stack(predictions[name].to_list()) for name in ("prediction", "target", "frame")
+    )
+    # 48 x 40 pixels, packed as 43 x 36; a window of 40 : 32 has its width, and 34.4 of its height.
+    cut = 40 * (36 - 34.4) / 2 / 36
+    np.testing.assert_allclose(frames, [[0, cut, 48, 40 - cut]] * len(frames), atol=1e-4)
+    away = (outputs - targets) / (frames[:, 2:] - frames[:, :2]) * 2
+    history = pd.read_csv(project.folder / "results/points/fit_unfrozen/history.csv")
+    measured = history["mean_distance"].iloc[-1]
+    assert np.linalg.norm(away, axis=1).mean() == pytest.approx(measured, rel=1e-5)
+    found = read_json(project, "results/points/evaluate/diagnosis.json")
+    assert not any("is not known here" in entry["why"] for entry in found.values())
+
+
 def test_several_labels_are_interpreted_above_the_chosen_threshold(project: Project) -> None:
     predictions = pd.read_parquet(project.folder / "results/several/predictions.parquet")
     logits, targets = (np.stack(predictions[name].to_list()) for name in ("logits", "target"))
