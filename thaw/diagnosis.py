@@ -19,11 +19,12 @@ EXPLODED = 3.0  # times the loss of an answer that ignores its input
 NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
 SHORT = 0.5  # of the same: still far from good
 SPOILED = 1.2  # times the error that the fit before had reached
+TOSSED = 2.0  # times its lowest: a validation loss that went up and down so far was thrown about
 BURST = 100.0  # times the loss of such an answer: the error does not matter any more
 SLOW = 0.1  # a training loss that fell by less than this share in all epochs hardly fell
 FALLING = 0.1  # a validation loss that fell by this share in the last epoch was not at its end
 WORSE = 0.05  # a validation loss by this share above its lowest has risen
-STILL = 0.01  # a validation loss that fell by less than this share in an epoch is at its end
+STILL = 0.01  # a validation loss less than this share below all before is at its end
 FITTED = 0.7  # below this share of the validation loss, training knows its items by heart
 SEVERAL = 3  # epochs
 
@@ -69,6 +70,13 @@ class Curve:
     def is_near(self, chance: Chance | None) -> bool:
         """Say whether it ended hardly better than an answer that ignores its input."""
         return chance is not None and self.error[-1] >= NEAR_CHANCE * chance.error
+
+    def is_tossed(self, chance: Chance) -> bool:
+        """Say whether training made it worse, in large steps, than an answer without input."""
+        train, valid = self.train_loss, self.valid_loss
+        rose = train[-1] > (1 + WORSE) * train[0]
+        worse = min(train[-1], valid[-1]) > chance.loss
+        return rose and worse and max(valid) > TOSSED * min(valid)
 
     def is_short(self, chance: Chance | None) -> bool:
         """Say whether even its best error is far from good."""
@@ -129,9 +137,11 @@ def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
         # A training loss that fell tells of items known by heart, not of a rate.
         high = last > EXPLODED * chance.loss and train > chance.loss
         exploded = high and (curve.is_near(chance) or last > BURST * chance.loss)
+        exploded = exploded or curve.is_tossed(chance)
         why = (
             f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
-            f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}"
+            f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}; "
+            f"{_way('training loss', curve.train_loss)}"
         )
     return Diagnosis("rate too high", why, factor=DOWN) if exploded else None
 
@@ -225,7 +235,7 @@ def _nothing_learned(curve: Curve, chance: Chance | None) -> Diagnosis | None:
 def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     valid = curve.valid_loss
     fitted = curve.train_loss[-1] < FITTED * valid[-1]
-    falling = len(valid) > 1 and valid[-1] < (1 - STILL) * valid[-2]
+    falling = len(valid) > 1 and valid[-1] < (1 - STILL) * min(valid[:-1])
     if chance is None or not fitted or falling or not curve.is_short(chance):
         return None
     why = (

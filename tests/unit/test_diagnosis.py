@@ -101,11 +101,41 @@ def test_a_loss_that_hardly_falls_far_from_good_is_a_rate_too_low() -> None:
     assert diagnose(going_on, THREE).verdict == "good"
 
 
+@pytest.mark.parametrize(
+    ("curve", "verdict"),
+    [
+        (Curve([1.793, 2.286], [7.072, 1.982], [0.5, 0.583]), "rate too high"),
+        (
+            Curve(
+                [2.037, 5.702, 10.38, 16.61, 20.32, 24.76, 24.89, 22.12],
+                [18.06, 351.4, 573.8, 258.0, 145.0, 65.53, 23.78, 17.65],
+                [0.667, 0.667, 0.667, 0.667, 0.667, 0.667, 0.583, 0.583],
+            ),
+            "rate too high",
+        ),
+        (
+            Curve([1.920, 2.260, 2.171, 2.217], [1.391, 1.404, 1.461, 1.537], [0.7, 0.9, 0.8, 0.8]),
+            "rate too low",
+        ),
+    ],
+    ids=["1.0", "3.0", "1e-6"],
+)
+def test_a_loss_that_rises_in_large_steps_is_no_rate_too_low(curve: Curve, verdict: str) -> None:
+    """Real fits of drawn shapes on random features; the rate is the case's name."""
+    assert diagnose(curve, THREE).verdict == verdict
+
+
 def test_what_still_falls_does_not_ask_for_data_yet() -> None:
     errors = [0.6, 0.52, 0.5, 0.49]
     assert diagnose(Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.05], errors), THREE).verdict != (
         "more data"
     )
+
+
+def test_a_loss_that_falls_back_a_little_from_high_above_its_lowest_does_not_still_fall() -> None:
+    """A real fit: 36 drawn shapes on random features."""
+    risen = Curve([1.1, 0.8, 0.5, 0.33], [1.10, 1.4, 2.05, 1.95], [0.667, 0.6, 0.55, 0.5])
+    assert diagnose(risen, THREE).verdict == "more data"
 
 
 def test_good_without_a_yardstick_says_so() -> None:
