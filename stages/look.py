@@ -8,7 +8,7 @@ from pydantic import Field
 from stages.common.paths import Paths
 from stages.folders import new_folder
 from thaw.core.files import read_json, write_csv
-from thaw.look.tables import class_counts, dimensions, duplicates
+from thaw.look.tables import by_part, class_counts, dimensions, duplicates
 from thaw.pack import open_packed
 from thaw.params.base import Seed, params, plural, some_of
 from thaw.params.training.augment import Augment
@@ -41,6 +41,7 @@ def run(params: Params, paths: Paths) -> None:
     with new_folder(paths.result("look", "tables")) as folder:
         for name, table in tables.items():
             write_csv(folder / f"{name}.csv", table)
+    write_csv(paths.result("look", "class_counts.csv"), by_part(tables["classes"]))
     print(told_dimensions(sizes))
     if len(twice):
         print(warning(twice, str(paths.result("look", "tables/duplicates.csv"))))

@@ -117,6 +117,10 @@ def test_plots_show_curves_rates_and_confusion(reproduced: Project) -> None:
         "lr_unfrozen/curve.csv": ["smoothed", "loss"],
         "evaluate/confusion.csv": ["actual", "predicted"],
         "threshold/curve.csv": ["threshold", "coverage", "error_rate"],
+        "evaluate/per_class.csv": ["precision", "recall", "f1"],
+        "look/class_counts.csv": ["split", "items"],
+        "interpret/outcomes.csv": ["found", "missed", "false"],
+        "interpret/losses.csv": ["group", "loss", "wrong"],
     }
     for name, wanted in fields.items():
         plot = next(entry for key, entry in plots.items() if name in key)
@@ -125,7 +129,9 @@ def test_plots_show_curves_rates_and_confusion(reproduced: Project) -> None:
         assert all(f'"{field}"' in text for field in wanted), name
     reproduced.run("dvc", "plots", "show", "-o", "dvc_plots")
     page = (reproduced.folder / "dvc_plots" / "index.html").read_text()
-    assert "tiny: confusion" in page
+    for title in ("confusion", "by class, or group", "items by class and part", "losses"):
+        assert f"tiny: {title}" in page
+    assert "tiny: found, missed and false by class" in page
     shutil.rmtree(reproduced.folder / "dvc_plots")
 
 

@@ -148,6 +148,11 @@ def test_several_labels_are_interpreted_above_the_chosen_threshold(project: Proj
     expected = multilabel_confusion_matrix(targets > 0.5, given)
     for name, counts in zip(("bar", "disc"), expected, strict=True):
         assert cells.loc[name].tolist() == counts.ravel().tolist()
+    outcomes = pd.read_csv(folder / "outcomes.csv")
+    assert outcomes["outcome"].tolist() == ["found", "missed", "false"] * 2
+    assert outcomes["count"].tolist() == [
+        int(cell) for table in expected for cell in (table[1, 1], table[1, 0], table[0, 1])
+    ]
     assert {file.name for file in (folder / "pictures").iterdir()} == {
         "confusion.png", "most_correct.jpg", "most_incorrect.jpg", "most_uncertain.jpg",
         "random_right.jpg", "random_wrong.jpg", "top_losses.jpg",
@@ -164,6 +169,10 @@ def test_points_are_interpreted_in_pixels(project: Project) -> None:
     distances = np.linalg.norm(outputs - targets, axis=1)
     losses = pd.read_csv(folder / "tables/top_losses.csv")
     assert losses["error_pixels"].tolist() == pytest.approx(sorted(distances)[::-1], abs=1e-5)
+    errors = pd.read_csv(folder / "losses.csv")
+    assert errors["loss"].tolist() == pytest.approx(distances.tolist(), abs=1e-5)
+    assert set(errors["group"]) == {"folder 02"}
+    assert (folder / "outcomes.csv").read_text() == "class,outcome,count\n"
     groups = pd.read_csv(folder / "tables/groups.csv").set_index("group")
     assert groups.index.tolist() == ["all", "folder 02"]
     assert groups.loc["all", "mean_pixels"] == pytest.approx(distances.mean())
