@@ -5,6 +5,7 @@ Of several labels those are given whose probability is above the threshold that 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from thaw.pack import Packed, open_packed
 from thaw.params.base import Seed, params, some_of
 from thaw.params.interpret import Interpret
 from thaw.sheets.draw import draw_sheet
-from thaw.sheets.sheet import Sheet
+from thaw.sheets.sheet import Sheet, channels_note
 from thaw.vision.task import task_of
 
 
@@ -77,13 +78,15 @@ def run(params: Params, paths: Paths) -> None:
     with new_folder(paths.result("interpret", "tables")) as folder:
         for name, table in shown.tables.items():
             write_csv(folder / f"{name}.csv", table)
+    channels = channels_note(packed.channels)
     for name, table in shown.plotted.items():
         write_csv(paths.result("interpret", f"{name}.csv"), table)
     with new_folder(paths.result("interpret", "pictures")) as folder:
         for name, draw in shown.plots.items():
             draw(folder / f"{name}.png")
         for name, sheet in shown.sheets.items():
-            draw_sheet(sheet, pixels, folder / f"{name}.jpg")
+            said = replace(sheet, note=sheet.note + channels)
+            draw_sheet(said, pixels, folder / f"{name}.jpg")
     print(shown.headline)
 
 

@@ -58,6 +58,7 @@ def run(params: Params, paths: Paths) -> None:
         sheet_of,
     )
     from thaw.sheets.draw import draw_sheet
+    from thaw.sheets.sheet import channels_note
     from thaw.vision.split_images import split_images
 
     set_up_torch(params.threads)
@@ -74,7 +75,9 @@ def run(params: Params, paths: Paths) -> None:
     }
     with new_folder(paths.result("look", "pictures")) as folder:
         for name, (batch, title) in batches.items():
-            sheet = sheet_of(batch, title, f"The first {len(batch)} images of the frozen fit.")
+            note = f"The first {len(batch)} images of the frozen fit."
+            channels = channels_note(packed.channels)
+            sheet = sheet_of(batch, title, note + channels)
             pixels = [seen.pixels for seen in batch]
             draw_sheet(sheet, pixels.__getitem__, folder / f"{name}.jpg")
 

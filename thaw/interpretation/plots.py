@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from thaw.core.files import replacing
 from thaw.interpretation.points import Points
+from thaw.sheets.text import drawable
 
 Ints = NDArray[np.int64]
 
@@ -29,8 +30,8 @@ def save(figure: Figure, target: Path, dpi: int = 100) -> None:
 
 
 def plain(name: str) -> str:
-    """Return a name for a plot, in which $ would begin a formula."""
-    return name.replace("$", r"\$")
+    """Return a name for a plot: $ would begin a formula, unknown letters warn and become boxes."""
+    return drawable(name).replace("$", r"\$")
 
 
 def draw_confusion(counts: Ints, vocab: list[str], target: Path) -> None:
