@@ -277,3 +277,20 @@ def test_errors_have_a_row_for_each_group(tmp_path: Path) -> None:
     draw_errors(Points(items.paths, items.targets, items.predictions, items.sides, many),
                 tmp_path / "many.png")  # fmt: skip
     assert pixels_of(tmp_path / "many.png").shape[0] == round((1.6 + 0.5 * 40) * 100)
+
+
+def test_errors_of_one_group_are_a_histogram(tmp_path: Path) -> None:
+    errors = np.array([1.0] * 30 + [9.0] * 10)
+    items = Points(
+        paths=["x"] * 40,
+        targets=np.zeros((40, 1, 2)),
+        predictions=np.stack([errors, errors * 0], 1)[:, None],
+        sides=np.full((40, 2), 50),
+        groups={"all": np.arange(40), "folder 05": np.arange(40)},
+    )
+    draw_errors(items, tmp_path / "errors.png")
+    found = pixels_of(tmp_path / "errors.png")
+    heights = (found[..., 2] > found[..., 0] + 60).sum(0)
+    middle = len(heights) // 2
+    left, right = heights[:middle].max(), heights[middle:].max()
+    assert left == pytest.approx(3 * right, rel=0.05), "thirty small errors, ten large ones"
