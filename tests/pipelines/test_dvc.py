@@ -96,6 +96,12 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
     assert '"split@tiny" -> "pack@tiny"' not in edges
 
 
+def test_plain_repro_leaves_an_index_of_reports(reproduced: Project) -> None:
+    index = (reproduced.folder / INDEX).read_text()
+    assert 'href="tiny/report/index.html"' in index
+    assert str(INDEX) not in (reproduced.folder / "dvc.lock").read_text()
+
+
 def test_metrics_show_the_result(reproduced: Project) -> None:
     shown = json.loads(reproduced.run("dvc", "metrics", "show", "--json").stdout)
     files = shown[""]["data"]

@@ -152,7 +152,7 @@ def test_two_runs_write_the_same_bytes_and_know_their_timing(
     folder = project.folder / "results/points/look"
     before = hashes(folder)
     assert list(before) == [
-        "pictures/batch.jpg", "pictures/batch_before.jpg",
+        "class_counts.csv", "pictures/batch.jpg", "pictures/batch_before.jpg",
         "tables/classes.csv", "tables/duplicates.csv", "tables/sizes.csv",
     ]  # fmt: skip
     project.stage("look", "points")
