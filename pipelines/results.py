@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.common.paths import Paths
+from stages.index import INDEX, write_index
 from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
 from thaw.core.errors import UserError
-from thaw.core.files import read_json, read_parquet, replacing
-from thaw.report.page import Entry, render_index
-from thaw.report.sentence import KINDS, headline_metric, kind_of, result_sentence
+from thaw.report.sentence import headline_metric
 
-INDEX = Path("results", "index.html")
+__all__ = ["INDEX", "main", "result_rows", "write_index"]
 
 # What a recipe is judged by, in a column.
 HEADLINES = {
@@ -50,33 +49,6 @@ def result_rows(
             value += f" ± {metrics[f'valid/{key}_se']:.3f}"
         rows.append((recipe, HEADLINES[key], value, f"{stage_seconds(recipe, root):.0f}"))
     return rows
-
-
-def write_index(root: Path = Path()) -> Path:
-    """Write the page with every recipe's result in a sentence, and links to the reports.
-
-    Returns:
-        The page.
-    """
-    entries = [index_entry(root, recipe) for recipe in read_recipes(root / PARAMS_FILE)]
-    with replacing(root / INDEX) as part:
-        part.write_text(render_index(entries), encoding="utf-8")
-    return root / INDEX
-
-
-def index_entry(root: Path, recipe: str) -> Entry:
-    """Say what is known of a recipe's result."""
-    paths = Paths(recipe)
-    evaluated = paths.result("evaluate", "metrics.json")
-    needed = (paths.report, paths.vocab, paths.predictions, evaluated)
-    if not all((root / file).exists() for file in needed):
-        return Entry(recipe, "", "", f"no report yet: dvc repro report@{recipe}")
-    vocab = read_json(root / paths.vocab)
-    predictions = read_parquet(root / paths.predictions)
-    metrics = read_json(root / evaluated)
-    link = paths.report.relative_to(INDEX.parent).as_posix()
-    sentence = result_sentence(metrics, predictions, vocab)
-    return Entry(recipe, link, KINDS[kind_of(predictions, vocab)], sentence)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ Of several labels those are given whose probability is above the threshold that 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +20,14 @@ from thaw.core.errors import UserError
 from thaw.core.files import read_json, read_parquet, write_csv
 from thaw.images import Pixels
 from thaw.interpretation import one_label, points, several_labels
+from thaw.interpretation.confusion import outcomes
+from thaw.interpretation.order import losses_by_group, right_and_wrong
 from thaw.interpretation.plots import draw_confusion, draw_errors, draw_tables
 from thaw.pack import Packed, open_packed
 from thaw.params.base import Seed, params, some_of
 from thaw.params.interpret import Interpret
 from thaw.sheets.draw import draw_sheet
-from thaw.sheets.sheet import Sheet
+from thaw.sheets.sheet import Sheet, channels_note
 from thaw.vision.task import task_of
 
 
@@ -41,12 +44,14 @@ class Shown(NamedTuple):
 
     Attributes:
         tables: by name.
+        plotted: tables that DVC plots, by name: `outcomes` and `losses`.
         sheets: by name.
         plots: each draws a PNG, by name.
         headline: the result in a few words.
     """
 
     tables: dict[str, pd.DataFrame]
+    plotted: dict[str, pd.DataFrame]
     sheets: dict[str, Sheet]
     plots: dict[str, Callable[[Path], None]]
     headline: str
@@ -73,11 +78,15 @@ def run(params: Params, paths: Paths) -> None:
     with new_folder(paths.result("interpret", "tables")) as folder:
         for name, table in shown.tables.items():
             write_csv(folder / f"{name}.csv", table)
+    channels = channels_note(packed.channels)
+    for name, table in shown.plotted.items():
+        write_csv(paths.result("interpret", f"{name}.csv"), table)
     with new_folder(paths.result("interpret", "pictures")) as folder:
         for name, draw in shown.plots.items():
             draw(folder / f"{name}.png")
         for name, sheet in shown.sheets.items():
-            draw_sheet(sheet, pixels, folder / f"{name}.jpg")
+            said = replace(sheet, note=sheet.note + channels)
+            draw_sheet(said, pixels, folder / f"{name}.jpg")
     print(shown.headline)
 
 
@@ -96,6 +105,28 @@ def rows_in(packed: Packed, images: list[str], paths: Paths) -> np.ndarray:
     return rows
 
 
+def plotted(
+    counts: np.ndarray,
+    vocab: list[str],
+    images: list[str],
+    losses: np.ndarray,
+    groups: dict[str, np.ndarray],
+) -> dict[str, pd.DataFrame]:
+    """Return the tables that DVC plots, the same two whatever is answered.
+
+    Args:
+        counts: as `outcomes` takes them; empty for points.
+        vocab: class names; none for points.
+        images: their paths.
+        losses: float [n], or errors in pixels.
+        groups: rows by name: right and wrong ones, or those of a person.
+    """
+    return {
+        "outcomes": outcomes(counts, vocab),
+        "losses": losses_by_group(images, losses, groups),
+    }
+
+
 def show_label(predictions: pd.DataFrame, vocab: list[str], params: Params) -> Shown:
     """Tell what is to be written of answers of one label."""
     items = one_label.OneLabel.read(predictions, vocab)
@@ -104,6 +135,7 @@ def show_label(predictions: pd.DataFrame, vocab: list[str], params: Params) -> S
     confused = [f"{actual} as {predicted} ({count})" for actual, predicted, count in first]
     return Shown(
         tables,
+        plotted(items.counts, vocab, items.paths, items.losses, right_and_wrong(items.right)),
         one_label.sheets(items, params.interpret, params.seed),
         {"confusion": partial(draw_confusion, items.counts, vocab)},
         f"most confused: {', '.join(confused) or 'no two classes'}",
@@ -117,6 +149,7 @@ def show_labels(
     items = several_labels.SeveralLabels.read(predictions, vocab, thresholds)
     return Shown(
         several_labels.tables(items, params.interpret),
+        plotted(items.counts, vocab, items.paths, items.losses, right_and_wrong(items.right)),
         several_labels.sheets(items, params.interpret, params.seed),
         {"confusion": partial(draw_tables, items.counts, vocab)},
         f"all labels right: {items.right.sum()} of {len(items.right)} images",
@@ -128,8 +161,11 @@ def show_points(predictions: pd.DataFrame, sides: np.ndarray, params: Params) ->
     items = points.Points.read(predictions, sides)
     tables = points.tables(items, params.interpret)
     worst = tables["top_losses"].iloc[0]
+    groups = {name: rows for name, rows in items.groups.items() if name != points.ALL}
+    groups = groups or items.groups
     return Shown(
         tables,
+        plotted(np.empty((0, 0), np.int64), [], items.paths, items.errors, groups),
         points.sheets(items, params.interpret, params.seed),
         {"errors": partial(draw_errors, items)},
         f"largest error: {worst['error_pixels']:.1f} pixels, {worst['path']}",

@@ -8,7 +8,7 @@ from pydantic import Field
 from stages.common.paths import Paths
 from stages.folders import new_folder
 from thaw.core.files import read_json, write_csv
-from thaw.look.tables import class_counts, dimensions, duplicates
+from thaw.look.tables import by_part, class_counts, dimensions, duplicates
 from thaw.pack import open_packed
 from thaw.params.base import Seed, params, plural, some_of
 from thaw.params.training.augment import Augment
@@ -41,6 +41,7 @@ def run(params: Params, paths: Paths) -> None:
     with new_folder(paths.result("look", "tables")) as folder:
         for name, table in tables.items():
             write_csv(folder / f"{name}.csv", table)
+    write_csv(paths.result("look", "class_counts.csv"), by_part(tables["classes"]))
     print(told_dimensions(sizes))
     if len(twice):
         print(warning(twice, str(paths.result("look", "tables/duplicates.csv"))))
@@ -57,6 +58,7 @@ def run(params: Params, paths: Paths) -> None:
         sheet_of,
     )
     from thaw.sheets.draw import draw_sheet
+    from thaw.sheets.sheet import channels_note
     from thaw.vision.split_images import split_images
 
     set_up_torch(params.threads)
@@ -73,7 +75,9 @@ def run(params: Params, paths: Paths) -> None:
     }
     with new_folder(paths.result("look", "pictures")) as folder:
         for name, (batch, title) in batches.items():
-            sheet = sheet_of(batch, title, f"The first {len(batch)} images of the frozen fit.")
+            note = f"The first {len(batch)} images of the frozen fit."
+            channels = channels_note(packed.channels)
+            sheet = sheet_of(batch, title, note + channels)
             pixels = [seen.pixels for seen in batch]
             draw_sheet(sheet, pixels.__getitem__, folder / f"{name}.jpg")
 

@@ -160,20 +160,21 @@ def fit_ratings(
     write_fit_metrics(last, [lr], batches.items, paths, stage, groups=["all"])
     write_epochs(paths, [stage])
     write_predictions(training, batches)
-    write_model_json(training)
+    write_model_json(training, plan)
     write_json(paths.threshold, {})  # as of points, every answer is taken
     save_weights(paths.model, network)
     checkpoint.delete()
     return {"fit_seconds": round(seconds, 3)}
 
 
-def write_model_json(training: RatingsTraining) -> None:
+def write_model_json(training: RatingsTraining, plan: RatingsFit) -> None:
     """Write all that is needed to build and feed the final model, to lie beside its weights."""
     description = {
         "task": "ratings",
         "model": asdict(training.params.model),
         "device": training.device.type,
         "precision": training.precision,
+        "weight_decay": plan.weight_decay,
     }
     paths = training.paths
     write_json(paths.model_json, description | read_json(paths.vocab))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stages.common.paths import Paths
+from stages.index import write_index
 from thaw.core.files import read_json, read_parquet, replacing, require
 from thaw.params.base import params
 from thaw.report import sections
@@ -45,11 +46,12 @@ class Params:
 
 
 def run(params: Params, paths: Paths) -> None:
-    """Write the page."""
+    """Write the page, and the index of all recipes' pages anew."""
     values = {name: value for name, value in asdict(params).items() if value is not None}
     page = render_page(build_page(values, paths))
     with replacing(paths.report) as part:
         part.write_text(page, encoding="utf-8")
+    write_index()
     print(f"{paths.report}: {len(page.encode()) / 1e3:,.0f} kB")
 
 

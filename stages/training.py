@@ -318,14 +318,18 @@ def write_predictions(training: Training, phase: Phase) -> None:
     """Write the final outputs on every held-out item, so that nothing later needs the model.
 
     Labels: ``logits``. Points: ``prediction`` beside ``target``, both in pixels of the upright
-    original, and the other columns of the items table, to compare groups by.
+    original; ``frame``, the left, top, right and bottom of what the model saw of it; and the other
+    columns of the items table, to compare groups by.
     """
     outputs, _ = predict(phase.model, phase.batches.valid(), training.precision, training.device)
     if training.task == "points":
-        images = training.validation
-        placed = points_in_image(outputs.cpu(), images.plain())
-        pixels = images.packed.to_pixels(images.rows.numpy(), placed.numpy())
-        table = training.held_out.assign(prediction=list(pixels))
+        images, seen = training.validation, training.validation.plain()
+        corners = torch.tensor([-1.0, -1.0, 1.0, 1.0]).repeat(len(images.rows), 1)
+        pixels, frames = (
+            images.packed.to_pixels(images.rows.numpy(), points_in_image(points, seen).numpy())
+            for points in (outputs.cpu(), corners)
+        )
+        table = training.held_out.assign(prediction=list(pixels), frame=list(frames))
     else:
         table = training.held_out[["path", "split", "label", "target"]]
         table = table.assign(logits=list(outputs.cpu().numpy()))
@@ -349,6 +353,7 @@ def write_model(training: Training, data: Data) -> None:
         device=training.device.type,
         precision=training.precision,
         bands=data.bands,
+        augmented=params.augment,
     )
     write_model_file(training.paths.model_json, content)
     save_weights(training.paths.model, training.network)

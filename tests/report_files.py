@@ -10,6 +10,7 @@ from PIL import Image
 from stages import evaluate, threshold
 from stages.common.paths import Paths
 from thaw.core.files import write_csv, write_json, write_parquet
+from thaw.params.split import FolderLabel, RandomSplit, Split
 from thaw.params.threshold import Threshold
 
 VALID = 24
@@ -24,6 +25,7 @@ RECIPE: dict[str, Any] = {
     "split": {"label": {"rule": "regex", "pattern": "<b>(.+)</b>"}, "by": {"valid": 0.2}},
     "threshold": {},
 }
+SPLIT = Split(label=FolderLabel(rule="folder"), by=RandomSplit(rule="random", valid=0.25))
 METRICS = {
     "label": ["error_rate"],
     "labels": ["accuracy_multi", "mean_average_precision"],
@@ -51,7 +53,11 @@ def predictions_of(kind: str) -> pd.DataFrame:
         targets = draw.uniform(0, 40, (VALID, 2))
         away = targets + draw.normal(size=(VALID, 2))
         return table.assign(
-            label="", target=list(targets), prediction=list(away), folder=(rows % 2).astype(str)
+            label="",
+            target=list(targets),
+            prediction=list(away),
+            frame=[(0.0, 0.0, 40.0, 40.0)] * VALID,
+            folder=(rows % 2).astype(str),
         )
     ratings = 1.0 + rows % 5
     return pd.DataFrame(
@@ -83,14 +89,16 @@ def write_recipe(recipe: str, kind: str) -> None:
     write_parquet(paths.items, pd.DataFrame({"split": ["valid"] * VALID}))
     write_json(paths.vocab, vocab_of(kind))
     model = {"factors": 5} if kind == "ratings" else {"arch": "resnet18"}
-    write_json(paths.model_json, {"model": model, "device": "cpu", "precision": "fp32"})
-    counts = {"items": 96, "train/items": 72, "valid/items": VALID}
+    about = {"task": kind, "model": model, "device": "cpu", "precision": "fp32"}
+    write_json(paths.model_json, about)
+    noun = "ratings" if kind == "ratings" else "items"
+    counts = {"items": 96, f"train/{noun}": 72, f"valid/{noun}": VALID}
     write_json(paths.result("split", "metrics.json"), counts)
     for test in tests:
         write_lr_test(paths, test)
     tables = [write_fit(paths, fit, METRICS[kind]) for fit in fits]
     write_csv(paths.epochs, pd.concat(tables))
-    evaluate.run(evaluate.Params(), paths)
+    evaluate.run(evaluate.Params(split=SPLIT), paths)
     if kind == "ratings":
         write_json(paths.threshold, {})
         return

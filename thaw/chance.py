@@ -43,17 +43,18 @@ def noise_of(metric: str, error: float, items: int) -> float:
 
 
 def chance_of(metric: str, predictions: pd.DataFrame, vocab: Any) -> Chance | None:
-    """Measure the best constant answer on the held-out items.
+    """Measure a constant answer on the held-out items: the best one, or close to it.
+
+    It is chosen knowing them, so that no training could find a better one.
 
     Args:
-        metric: a column of a fit's history.
+        metric: a column of a fit's history, or ``mean_pixels``.
         predictions: as the last fit wrote them.
         vocab: class names; empty for points, an object for ratings.
 
     Returns:
-        None where that says nothing: for points, which are predicted in other units than they are
-        evaluated in; for metrics that no constant is best at, or that it is nearly perfect at
-        (accuracies of several labels); for held-out items that are all alike.
+        None where that says nothing: for metrics that no constant is best at; for held-out items
+        that are all alike; for points whose predictions do not say what was seen of the images.
     """
     if "rating" in predictions:
         found = _of_ratings(metric, predictions["rating"].to_numpy(np.float64))
@@ -62,7 +63,7 @@ def chance_of(metric: str, predictions: pd.DataFrame, vocab: Any) -> Chance | No
     elif task == "labels":
         found = _of_labels(metric, np.stack(predictions["target"].to_list()))
     else:
-        found = None
+        found = _of_points(metric, predictions) if "frame" in predictions else None
     return found if found and found.error > 0 and found.loss > 0 else None
 
 
@@ -75,13 +76,43 @@ def _of_label(metric: str, targets: np.ndarray) -> Chance | None:
 
 
 def _of_labels(metric: str, targets: np.ndarray) -> Chance | None:
-    """Give every item each label's share as its probability."""
-    if metric != "mean_average_precision":
-        return None
+    """Give every item each label's share as its probability.
+
+    That orders nothing, so the average precision of a label is its share; above a half it gives
+    those labels that most items have, and is wrong about the others' positives: the accuracy is
+    the share of negatives, where no label is that frequent.
+    """
     shares = targets.mean(0, dtype=np.float64)
+    there = shares[shares > 0]
     both = np.stack([shares, 1 - shares])
+    errors = {
+        "mean_average_precision": 1 - there.mean() if len(there) else 0.0,
+        "accuracy_multi": both.min(0).mean(),
+    }
     entropy = -(both * np.log(both, where=both > 0, out=np.zeros_like(both))).sum(0)
-    return Chance(float(1 - shares[shares > 0].mean()), float(entropy.mean()))
+    return Chance(float(errors[metric]), float(entropy.mean())) if metric in errors else None
+
+
+def _of_points(metric: str, predictions: pd.DataFrame) -> Chance | None:
+    """Answer the middle of the held-out points, in the terms of what the model sees.
+
+    Distances are in half sides of what it sees, as in a fit's history, or in pixels of the original
+    images. That place has the smallest squared error; the smallest distance is nearby.
+    """
+    targets, frames = (
+        np.stack(predictions[n].to_list()).astype(float) for n in ("target", "frame")
+    )
+    middle = (frames[:, None, :2] + frames[:, None, 2:]) / 2
+    half_sides = (frames[:, None, 2:] - frames[:, None, :2]) / 2
+    seen = (targets.reshape(len(targets), -1, 2) - middle) / half_sides
+    away = seen - seen.mean(0)
+    distances = np.linalg.norm(away, axis=2)
+    errors = {
+        "mean_distance": distances.mean(),
+        "median_distance": np.median(distances),
+        "mean_pixels": np.linalg.norm(away * half_sides, axis=2).mean(),
+    }
+    return Chance(float(errors[metric]), float((away**2).mean())) if metric in errors else None
 
 
 def _of_ratings(metric: str, ratings: np.ndarray) -> Chance | None:

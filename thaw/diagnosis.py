@@ -13,16 +13,18 @@ Verdict = Literal[
     "rate too high", "rate too low", "too few epochs", "too many epochs", "nothing learned",
     "more data", "good",
 ]  # fmt: skip
+UP, DOWN = 10.0, 0.1  # what a learning rate is multiplied by: less does not tell
 
 EXPLODED = 3.0  # times the loss of an answer that ignores its input
 NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
 SHORT = 0.5  # of the same: still far from good
 SPOILED = 1.2  # times the error that the fit before had reached
+TOSSED = 2.0  # times its lowest: a validation loss that went up and down so far was thrown about
 BURST = 100.0  # times the loss of such an answer: the error does not matter any more
 SLOW = 0.1  # a training loss that fell by less than this share in all epochs hardly fell
 FALLING = 0.1  # a validation loss that fell by this share in the last epoch was not at its end
 WORSE = 0.05  # a validation loss by this share above its lowest has risen
-STILL = 0.01  # a validation loss that fell by less than this share in an epoch is at its end
+STILL = 0.01  # a validation loss less than this share below all before is at its end
 FITTED = 0.7  # below this share of the validation loss, training knows its items by heart
 SEVERAL = 3  # epochs
 
@@ -69,6 +71,13 @@ class Curve:
         """Say whether it ended hardly better than an answer that ignores its input."""
         return chance is not None and self.error[-1] >= NEAR_CHANCE * chance.error
 
+    def is_tossed(self, chance: Chance) -> bool:
+        """Say whether training made it worse, in large steps, than an answer without input."""
+        train, valid = self.train_loss, self.valid_loss
+        rose = train[-1] > (1 + WORSE) * train[0]
+        worse = min(train[-1], valid[-1]) > chance.loss
+        return rose and worse and max(valid) > TOSSED * min(valid)
+
     def is_short(self, chance: Chance | None) -> bool:
         """Say whether even its best error is far from good."""
         return chance is not None and min(self.error) > SHORT * chance.error
@@ -83,12 +92,15 @@ class Diagnosis:
         why: the numbers that it rests on.
         factor: what to multiply the learning rates by, if that is the remedy.
         epochs: how many to train instead, if that is.
+        variety: whether the remedy is more items, or more varied ones: `thaw.remedies` says which
+            parameter that is.
     """
 
     verdict: Verdict
     why: str
     factor: float | None = None
     epochs: int | None = None
+    variety: bool = False
 
 
 def diagnose(curve: Curve, chance: Chance | None) -> Diagnosis:
@@ -125,11 +137,13 @@ def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
         # A training loss that fell tells of items known by heart, not of a rate.
         high = last > EXPLODED * chance.loss and train > chance.loss
         exploded = high and (curve.is_near(chance) or last > BURST * chance.loss)
+        exploded = exploded or curve.is_tossed(chance)
         why = (
             f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
-            f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}"
+            f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}; "
+            f"{_way('training loss', curve.train_loss)}"
         )
-    return Diagnosis("rate too high", why, factor=0.1) if exploded else None
+    return Diagnosis("rate too high", why, factor=DOWN) if exploded else None
 
 
 def _spoiled(curve: Curve) -> Diagnosis | None:
@@ -138,7 +152,7 @@ def _spoiled(curve: Curve) -> Diagnosis | None:
     if before is None or min(curve.error) <= max(SPOILED * before, before + 2 * curve.noise):
         return None
     why = f"{curve.name} {before:.3f} before this fit, never below {min(curve.error):.3f} in it"
-    return Diagnosis("rate too high", why, factor=0.1)
+    return Diagnosis("rate too high", why, factor=DOWN)
 
 
 def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -152,7 +166,7 @@ def _too_low(curve: Curve, chance: Chance | None) -> Diagnosis | None:
         f"{_way('training loss', train)}, and is above the validation loss of {valid[-1]:.3f}; "
         f"{_errors(curve)}"
     )
-    return Diagnosis("rate too low", why, factor=10.0)
+    return Diagnosis("rate too low", why, factor=UP)
 
 
 def _too_many(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -201,25 +215,35 @@ def _too_few(curve: Curve, chance: Chance | None) -> Diagnosis | None:
 def _nothing_learned(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     if chance is None or not curve.is_near(chance):
         return None
-    why = (
-        f"{_beside_chance(curve, chance)}; {_way('training loss', curve.train_loss)}: "
-        "look at the items with their labels, then at the curve of the learning-rate test"
-    )
-    return Diagnosis("nothing learned", why)
+    train, epochs = curve.train_loss, len(curve.error)
+    why = f"{_beside_chance(curve, chance)}; {_way('training loss', train)}: "
+    if epochs < SEVERAL:
+        why += "too few epochs to tell a wrong rate from a slow beginning"
+        return Diagnosis("nothing learned", why, epochs=max(4, 2 * epochs))
+    if train[-1] < (1 - SLOW) * train[0]:
+        why += (
+            "what is learned of these items does not hold for others. Look at the items with their "
+            "labels; if these are right, the items are too few, or too much alike"
+        )
+        return Diagnosis("nothing learned", why, variety=True)
+    rose = train[-1] > (1 + WORSE) * train[0]
+    why += "it rose: the steps are too large" if rose else "it did not move"
+    why += ". Look at the items with their labels and at the curve of the learning-rate test"
+    return Diagnosis("nothing learned", why, factor=DOWN if rose else UP)
 
 
 def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     valid = curve.valid_loss
     fitted = curve.train_loss[-1] < FITTED * valid[-1]
-    falling = len(valid) > 1 and valid[-1] < (1 - STILL) * valid[-2]
+    falling = len(valid) > 1 and valid[-1] < (1 - STILL) * min(valid[:-1])
     if chance is None or not fitted or falling or not curve.is_short(chance):
         return None
     why = (
         f"training loss {curve.train_loss[-1]:.3f} far below the validation loss of "
         f"{curve.valid_loss[-1]:.3f}, and {curve.name} stays at {min(curve.error):.3f}, where "
-        f"chance is {chance.error:.3f}: more items, or more regularisation"
+        f"chance is {chance.error:.3f}: more items, or more varied ones"
     )
-    return Diagnosis("more data", why)
+    return Diagnosis("more data", why, variety=True)
 
 
 def _errors(curve: Curve) -> str:

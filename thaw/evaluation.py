@@ -105,7 +105,7 @@ def groups_of(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     Returns:
         int [rows] by name, such as "folder 13".
     """
-    own = ("path", "label", "split", "target", "prediction")
+    own = ("path", "label", "split", "target", "prediction", "frame")
     return {
         f"{column} {group}": places
         for column in predictions.columns

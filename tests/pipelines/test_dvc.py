@@ -96,6 +96,12 @@ def test_the_graph_is_the_recipe(reproduced: Project) -> None:
     assert '"split@tiny" -> "pack@tiny"' not in edges
 
 
+def test_plain_repro_leaves_an_index_of_reports(reproduced: Project) -> None:
+    index = (reproduced.folder / INDEX).read_text()
+    assert 'href="tiny/report/index.html"' in index
+    assert str(INDEX) not in (reproduced.folder / "dvc.lock").read_text()
+
+
 def test_metrics_show_the_result(reproduced: Project) -> None:
     shown = json.loads(reproduced.run("dvc", "metrics", "show", "--json").stdout)
     files = shown[""]["data"]
@@ -117,6 +123,10 @@ def test_plots_show_curves_rates_and_confusion(reproduced: Project) -> None:
         "lr_unfrozen/curve.csv": ["smoothed", "loss"],
         "evaluate/confusion.csv": ["actual", "predicted"],
         "threshold/curve.csv": ["threshold", "coverage", "error_rate"],
+        "evaluate/per_class.csv": ["precision", "recall", "f1"],
+        "look/class_counts.csv": ["split", "items"],
+        "interpret/outcomes.csv": ["found", "missed", "false"],
+        "interpret/losses.csv": ["group", "loss", "wrong"],
     }
     for name, wanted in fields.items():
         plot = next(entry for key, entry in plots.items() if name in key)
@@ -125,7 +135,9 @@ def test_plots_show_curves_rates_and_confusion(reproduced: Project) -> None:
         assert all(f'"{field}"' in text for field in wanted), name
     reproduced.run("dvc", "plots", "show", "-o", "dvc_plots")
     page = (reproduced.folder / "dvc_plots" / "index.html").read_text()
-    assert "tiny: confusion" in page
+    for title in ("confusion", "by class, or group", "items by class and part", "losses"):
+        assert f"tiny: {title}" in page
+    assert "tiny: found, missed and false by class" in page
     shutil.rmtree(reproduced.folder / "dvc_plots")
 
 

@@ -10,7 +10,6 @@ from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 from report_files import RECIPE, write_recipe
 from test_browser import CHROMIUM, FLAGS, needs_chromium
 
-from pipelines.results import write_index
 from stages import report
 from stages.common.paths import Paths
 from thaw.core.files import write_json
@@ -61,11 +60,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        write_json(Path("params.yaml"), {"recipes": dict.fromkeys(KINDS, RECIPE)})
         for kind in KINDS:
             write_recipe(kind, kind)
             report.run(report.Params(**RECIPE), Paths(kind))
-        write_json(Path("params.yaml"), {"recipes": dict.fromkeys(KINDS, RECIPE)})
-        write_index()
     return folder / "results"
 
 

@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 from project import Project, quick_recipe
-from sklearn.metrics import average_precision_score, confusion_matrix
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    multilabel_confusion_matrix,
+)
 from test_dvc import output_hashes
 
 from thaw.evaluation import softmax
@@ -54,6 +58,8 @@ def test_the_folders_hold_what_is_promised_and_nothing_else(project: Project) ->
     names = {str(path.relative_to(folder(project))) for path in folder(project).rglob("*.*")}
     assert names == {
         "timing.json",
+        "losses.csv",
+        "outcomes.csv",
         "pictures/confusion.png",
         *(f"tables/{name}.csv" for name in TABLES),
         *(f"pictures/{name}.jpg" for name in SHEETS),
@@ -68,6 +74,15 @@ def test_tables_agree_with_the_predictions(project: Project) -> None:
     cells = table(project, "confusion")
     assert cells["count"].tolist() == counts.ravel().tolist()
     assert table(project, "most_confused")["count"].sum() == counts.sum() - np.trace(counts)
+    plotted = pd.read_csv(folder(project) / "outcomes.csv").set_index(["outcome", "class"])["count"]
+    each = multilabel_confusion_matrix(targets, logits.argmax(1), labels=range(len(vocab)))
+    for outcome, cells in (("found", each[:, 1, 1]), ("missed", each[:, 1, 0])):
+        assert plotted[outcome].tolist() == cells.tolist()
+    assert plotted["false"].tolist() == each[:, 0, 1].tolist()
+    by_group = pd.read_csv(folder(project) / "losses.csv")
+    right = predictions["path"][logits.argmax(1) == targets]
+    assert set(by_group["path"][by_group["group"] == "right"]) == set(right)
+    assert len(by_group) == len(predictions)
     worst = table(project, "top_losses")
     assert len(worst) == len(predictions) == 12
     losses = -np.log(softmax(logits)[np.arange(12), targets])

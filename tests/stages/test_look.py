@@ -70,6 +70,9 @@ def test_tables_and_sheets_of_several_labels(project: Project, said: dict[str, s
     } | {"(none)": [int((labels[s] == "").sum()) for s in ("train", "valid")]}
     counted = table(project, "several", "classes")
     assert list(counted) == ["class", "train", "valid"]
+    plotted = pd.read_csv(project.folder / "results/several/look/class_counts.csv")
+    for split in ("train", "valid"):
+        assert plotted["items"][plotted["split"] == split].tolist() == counted[split].tolist()
     assert counted.set_index("class").T.to_dict("list") == expected
     assert table(project, "several", "sizes").to_numpy().tolist() == [[WIDTH, HEIGHT, 36]]
     # Whatever is yellow, or white, in an image as packed is so after augmentation, nearly always.
@@ -149,7 +152,7 @@ def test_two_runs_write_the_same_bytes_and_know_their_timing(
     folder = project.folder / "results/points/look"
     before = hashes(folder)
     assert list(before) == [
-        "pictures/batch.jpg", "pictures/batch_before.jpg",
+        "class_counts.csv", "pictures/batch.jpg", "pictures/batch_before.jpg",
         "tables/classes.csv", "tables/duplicates.csv", "tables/sizes.csv",
     ]  # fmt: skip
     project.stage("look", "points")

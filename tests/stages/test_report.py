@@ -2,12 +2,17 @@
 
 import copy
 import html
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from project import ROOT
 from report_files import HOSTILE, RECIPE, write_recipe
 
 from pipelines import results
@@ -22,6 +27,72 @@ PIXELS_MD5 = "d399848208da8b80a306af0fd62bb03f"  # by `printf pixels | md5sum`
 SENTENCES = ("It gets 0.", "It finds the labels of 24", "On 24 held-out", "It predicts 24")
 
 
+def test_the_index_says_from_which_commit_results_were_made(
+    page: Callable[..., str], tmp_path: Path
+) -> None:
+    page("label")
+    index = tmp_path / "results" / "index.html"
+    before = index.read_bytes(), Paths("label").report.read_bytes()
+    assert b"commit" not in before[0]
+    run = tmp_path / ".thaw" / "runs" / "0123"
+    tags = {"mlflow.source.git.commit": "c0ffee" * 6 + "beef", "thaw.git_dirty": "false"}
+    write_json(run / "run.json", {"tags": tags})
+    write_json(Paths("label").run, {"key": "0123"})
+    page("label")
+    assert index.read_bytes() == before[0]  # that run has no results, so these are not its
+    for file in (Paths("label").epochs, Paths("label").result("evaluate", "metrics.json")):
+        (run / "files" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, run / "files" / file)
+    page("label")
+    assert " Made from commit c0ffeec0ff.</td>" in index.read_text()
+    assert Paths("label").report.read_bytes() == before[1]  # whatever git says
+    write_json(run / "run.json", {"tags": tags | {"thaw.git_dirty": "true"}})
+    page("label")
+    assert " Made from commit c0ffeec0ff, with changes.</td>" in index.read_text()
+
+
+def test_a_recipe_that_cannot_be_read_hides_no_other(
+    page: Callable[..., str], tmp_path: Path
+) -> None:
+    page("points")
+    page("label")
+    Paths("points").predictions.write_bytes(b"half of it")
+    page("label")
+    index = (tmp_path / "results" / "index.html").read_text()
+    assert "points/predictions.parquet cannot be read as Parquet" in index
+    assert 'href="label/report/index.html"' in index
+
+
+def test_reports_that_end_together_leave_a_whole_index(
+    page: Callable[..., str], tmp_path: Path
+) -> None:
+    for kind in KINDS:
+        page(kind)
+    index = tmp_path / "results" / "index.html"
+    whole = index.read_bytes()
+    index.unlink()
+    code = "from stages.index import write_index\nfor _ in range(5): write_index()"
+    command = [sys.executable, "-c", code]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    writers = [subprocess.Popen(command, cwd=tmp_path, env=env) for _ in range(3)]
+    while any(writer.poll() is None for writer in writers):
+        if index.exists():
+            assert index.read_bytes() == whole
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert index.read_bytes() == whole
+    assert not list(index.parent.glob(".*"))
+
+
+def test_points_have_no_classes_to_count(page: Callable[..., str]) -> None:
+    file = Paths("points").result("split", "metrics.json")
+    page("points")
+    write_json(file, {"items": 96, "classes": 0, "train/items": 72, "valid/items": 24})
+    report.run(report.Params(**RECIPE), Paths("points"))
+    rows = re.findall(r'<th scope="row">([^<]+)</th>', Paths("points").report.read_text())
+    assert "items" in rows
+    assert "classes" not in rows
+
+
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """A function that writes a recipe's results and its report, and returns that."""
@@ -29,6 +100,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
     def make(kind: str) -> str:
         write_recipe(kind, kind)
+        recipes = dict.fromkeys([*KINDS, "later"], copy.deepcopy(RECIPE))
+        write_json(tmp_path / "params.yaml", {"recipes": recipes})
         report.run(report.Params(**RECIPE), Paths(kind))
         return Paths(kind).report.read_text(encoding="utf-8")
 
@@ -116,9 +189,9 @@ def test_the_index_links_what_there_is(
 ) -> None:
     for kind in KINDS:
         page(kind)
-    recipes = dict.fromkeys([*KINDS, "later"], copy.deepcopy(RECIPE))
-    write_json(tmp_path / "params.yaml", {"recipes": recipes})
+    by_reports = (tmp_path / "results" / "index.html").read_bytes()
     assert results.main() == 0
+    assert (tmp_path / "results" / "index.html").read_bytes() == by_reports
     index = Path(capsys.readouterr().out.splitlines()[-1].rpartition(" ")[2])
     assert index == tmp_path / "results" / "index.html"
     elements = Elements(index.read_text())

@@ -121,6 +121,23 @@ def test_a_point_is_learned_in_pixels(project: Project) -> None:
     assert read_json(project, "models/points/threshold.json") == {}
 
 
+def test_predictions_say_what_was_seen_of_an_image(project: Project) -> None:
+    """In half sides of it, they are as far off as the fit measured."""
+    predictions = pd.read_parquet(project.folder / "results/points/predictions.parquet")
+    outputs, targets, frames = (
+        np.stack(predictions[name].to_list()) for name in ("prediction", "target", "frame")
+    )
+    # 48 x 40 pixels, packed as 43 x 36; a window of 40 : 32 has its width, and 34.4 of its height.
+    cut = 40 * (36 - 34.4) / 2 / 36
+    np.testing.assert_allclose(frames, [[0, cut, 48, 40 - cut]] * len(frames), atol=1e-4)
+    away = (outputs - targets) / (frames[:, 2:] - frames[:, :2]) * 2
+    history = pd.read_csv(project.folder / "results/points/fit_unfrozen/history.csv")
+    measured = history["mean_distance"].iloc[-1]
+    assert np.linalg.norm(away, axis=1).mean() == pytest.approx(measured, rel=1e-5)
+    found = read_json(project, "results/points/evaluate/diagnosis.json")
+    assert not any("is not known here" in entry["why"] for entry in found.values())
+
+
 def test_several_labels_are_interpreted_above_the_chosen_threshold(project: Project) -> None:
     predictions = pd.read_parquet(project.folder / "results/several/predictions.parquet")
     logits, targets = (np.stack(predictions[name].to_list()) for name in ("logits", "target"))
@@ -131,6 +148,11 @@ def test_several_labels_are_interpreted_above_the_chosen_threshold(project: Proj
     expected = multilabel_confusion_matrix(targets > 0.5, given)
     for name, counts in zip(("bar", "disc"), expected, strict=True):
         assert cells.loc[name].tolist() == counts.ravel().tolist()
+    outcomes = pd.read_csv(folder / "outcomes.csv")
+    assert outcomes["outcome"].tolist() == ["found", "missed", "false"] * 2
+    assert outcomes["count"].tolist() == [
+        int(cell) for table in expected for cell in (table[1, 1], table[1, 0], table[0, 1])
+    ]
     assert {file.name for file in (folder / "pictures").iterdir()} == {
         "confusion.png", "most_correct.jpg", "most_incorrect.jpg", "most_uncertain.jpg",
         "random_right.jpg", "random_wrong.jpg", "top_losses.jpg",
@@ -147,6 +169,10 @@ def test_points_are_interpreted_in_pixels(project: Project) -> None:
     distances = np.linalg.norm(outputs - targets, axis=1)
     losses = pd.read_csv(folder / "tables/top_losses.csv")
     assert losses["error_pixels"].tolist() == pytest.approx(sorted(distances)[::-1], abs=1e-5)
+    errors = pd.read_csv(folder / "losses.csv")
+    assert errors["loss"].tolist() == pytest.approx(distances.tolist(), abs=1e-5)
+    assert set(errors["group"]) == {"folder 02"}
+    assert (folder / "outcomes.csv").read_text() == "class,outcome,count\n"
     groups = pd.read_csv(folder / "tables/groups.csv").set_index("group")
     assert groups.index.tolist() == ["all", "folder 02"]
     assert groups.loc["all", "mean_pixels"] == pytest.approx(distances.mean())

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
 from thaw.chance import MORE_IS_BETTER, TELLING, chance_of, error_of, noise_of, telling_metric
@@ -34,7 +35,28 @@ def test_several_labels() -> None:
     assert found.error == 1 - 0.625
     loss = F.binary_cross_entropy(shares.expand_as(targets), targets)
     assert found.loss == pytest.approx(float(loss))
-    assert chance_of("accuracy_multi", table, ["a", "b", "never"]) is None
+    cells = chance_of("accuracy_multi", table, ["a", "b", "never"])
+    assert cells is not None
+    # Always "a", and "b" or not: wrong about one in four, two in four, none.
+    assert cells.error == (0.25 + 0.5 + 0) / 3
+    assert cells.loss == found.loss
+    assert chance_of("f1_micro", table, ["a", "b", "never"]) is None
+
+
+def test_by_chance_the_accuracy_of_rare_labels_is_the_share_of_negatives() -> None:
+    targets = np.zeros((10, 4), np.float32)
+    targets[[0, 1, 2, 3], [0, 1, 1, 3]] = 1
+    found = chance_of("accuracy_multi", pd.DataFrame({"target": list(targets)}), list("abcd"))
+    assert found is not None
+    assert 1 - found.error == pytest.approx(36 / 40)
+    assert error_of("accuracy_multi", 36 / 40) == pytest.approx(found.error)
+    ranked = chance_of(
+        "mean_average_precision", pd.DataFrame({"target": list(targets)}), list("abcd")
+    )
+    assert ranked is not None
+    seen = targets[:, [0, 1, 3]]
+    constant = np.broadcast_to(seen.mean(0), seen.shape)
+    assert 1 - ranked.error == pytest.approx(average_precision_score(seen, constant))
 
 
 def test_ratings() -> None:
@@ -65,6 +87,24 @@ def test_every_metric_of_a_fit_is_judged_or_left_out_on_purpose() -> None:
     assert error_of("top_k_error_rate", 0.02) == 0.02
 
 
-def test_points_have_none() -> None:
-    table = pd.DataFrame({"target": [[0.1, 0.2]]})
-    assert chance_of("mean_distance", table, []) is None
+def test_points() -> None:
+    # Of the first image all is seen, of the second its right half: the same place in both is
+    # (0.5, -0.5) from the middle, in half sides; the two others lie at (-0.5, 0.5).
+    frames = [[0.0, 0.0, 40.0, 20.0], [40.0, 0.0, 80.0, 20.0]]
+    targets = [[30.0, 5.0, 10.0, 15.0], [50.0, 15.0, 70.0, 5.0]]
+    table = pd.DataFrame({"target": targets, "frame": frames})
+    # The middle of each point is the centre, and each lies half of both half sides from it.
+    found = chance_of("mean_distance", table, [])
+    assert found is not None
+    assert found.error == pytest.approx(0.5**0.5)
+    assert found.loss == pytest.approx(0.25)
+    pixels = chance_of("mean_pixels", table, [])
+    assert pixels is not None
+    assert pixels.error == pytest.approx((10**2 + 5**2) ** 0.5)
+    median = chance_of("median_distance", table, [])
+    assert median is not None
+    assert median.error == pytest.approx(0.5**0.5)
+
+
+def test_points_of_predictions_without_what_was_seen_have_none() -> None:
+    assert chance_of("mean_distance", pd.DataFrame({"target": [[0.1, 0.2]]}), []) is None

@@ -85,7 +85,8 @@ def test_trained_to_the_end_and_still_short_asks_for_data() -> None:
     short = Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.1], [0.6, 0.52, 0.5, 0.49])
     found = diagnose(short, THREE)
     assert (found.verdict, found.factor, found.epochs) == ("more data", None, None)
-    assert "stays at 0.490" in found.why
+    assert found.variety
+    assert "stays at 0.490, where chance is 0.667" in found.why
 
 
 def test_a_loss_that_burst_is_a_rate_too_high_whatever_the_error_is() -> None:
@@ -100,11 +101,41 @@ def test_a_loss_that_hardly_falls_far_from_good_is_a_rate_too_low() -> None:
     assert diagnose(going_on, THREE).verdict == "good"
 
 
+@pytest.mark.parametrize(
+    ("curve", "verdict"),
+    [
+        (Curve([1.793, 2.286], [7.072, 1.982], [0.5, 0.583]), "rate too high"),
+        (
+            Curve(
+                [2.037, 5.702, 10.38, 16.61, 20.32, 24.76, 24.89, 22.12],
+                [18.06, 351.4, 573.8, 258.0, 145.0, 65.53, 23.78, 17.65],
+                [0.667, 0.667, 0.667, 0.667, 0.667, 0.667, 0.583, 0.583],
+            ),
+            "rate too high",
+        ),
+        (
+            Curve([1.920, 2.260, 2.171, 2.217], [1.391, 1.404, 1.461, 1.537], [0.7, 0.9, 0.8, 0.8]),
+            "rate too low",
+        ),
+    ],
+    ids=["1.0", "3.0", "1e-6"],
+)
+def test_a_loss_that_rises_in_large_steps_is_no_rate_too_low(curve: Curve, verdict: str) -> None:
+    """Real fits of drawn shapes on random features; the rate is the case's name."""
+    assert diagnose(curve, THREE).verdict == verdict
+
+
 def test_what_still_falls_does_not_ask_for_data_yet() -> None:
     errors = [0.6, 0.52, 0.5, 0.49]
     assert diagnose(Curve([2.0, 1.2, 0.6, 0.3], [1.4, 1.2, 1.1, 1.05], errors), THREE).verdict != (
         "more data"
     )
+
+
+def test_a_loss_that_falls_back_a_little_from_high_above_its_lowest_does_not_still_fall() -> None:
+    """A real fit: 36 drawn shapes on random features."""
+    risen = Curve([1.1, 0.8, 0.5, 0.33], [1.10, 1.4, 2.05, 1.95], [0.667, 0.6, 0.55, 0.5])
+    assert diagnose(risen, THREE).verdict == "more data"
 
 
 def test_good_without_a_yardstick_says_so() -> None:
@@ -138,6 +169,41 @@ def test_what_learned_nothing_or_spoiled_it_is_not_good(curve: Curve, verdict: s
 def test_items_known_by_heart_are_no_rate_too_high() -> None:
     by_heart = Curve([1.1, 0.1, 0.005], [1.1, 3.0, 4.4], [0.62, 0.63, 0.65])
     assert diagnose(by_heart, THREE).verdict != "rate too high"
+
+
+def test_points_farther_off_than_their_middle_came_of_a_rate_too_high() -> None:
+    """A real fit of heads at 1e-2; two epochs at 1e-3 ended at 0.469, four at 1e-2 at 0.507."""
+    middle = Chance(error=0.404, loss=0.102)
+    heads = Curve([0.489, 0.434], [0.694, 0.371], [1.147, 0.829])
+    assert diagnose(heads, middle).verdict == "rate too high"
+    assert diagnose(Curve([0.316, 0.267], [0.435, 0.136], [0.911, 0.469]), middle).factor is None
+
+
+@pytest.mark.parametrize(
+    ("curve", "tried", "cited"),
+    [
+        (Curve([1.2, 1.2], [1.3, 1.3], [0.667, 0.667]), {"epochs": 4}, "too few epochs to tell"),
+        (Curve([1.10] * 8, [1.11] * 8, [0.66] * 8), {"factor": 10.0}, "it did not move"),
+        (
+            Curve([1.1, 1.3, 1.5, 1.6], [1.7, 1.7, 1.7, 1.7], [0.66] * 4),
+            {"factor": 0.1},
+            "training loss 1.100 to 1.600 in 4 epochs: it rose",
+        ),
+        (
+            Curve([1.1, 0.8, 0.5], [1.2, 1.4, 1.5], [0.66] * 3),
+            {"variety": True},
+            "what is learned of these items does not hold for others",
+        ),
+    ],
+    ids=["hardly begun", "flat", "risen", "by heart"],
+)
+def test_what_to_try_where_nothing_was_learned(curve: Curve, tried: dict, cited: str) -> None:
+    found = diagnose(curve, THREE)
+    assert found.verdict == "nothing learned"
+    assert cited in found.why
+    assert f"by chance {2 / 3:.3f}" in found.why
+    nothing = {"factor": None, "epochs": None, "variety": False}
+    assert {name: getattr(found, name) for name in nothing} == nothing | tried
 
 
 def test_a_fit_without_errors_left_needs_nothing() -> None:

@@ -12,8 +12,18 @@ from thaw.interpretation.points import Points
 from thaw.interpretation.points import tile as tile_of_points
 from thaw.sheets.draw import BYTES, GAP, MARGIN, draw_sheet, jpeg, layout_of
 from thaw.sheets.marks import mark
-from thaw.sheets.sheet import GREEN, PREDICTION, RED, TARGET, Block, Line, Sheet, Tile
-from thaw.sheets.text import cut, font, wrap, write_line
+from thaw.sheets.sheet import (
+    GREEN,
+    PREDICTION,
+    RED,
+    TARGET,
+    Block,
+    Line,
+    Sheet,
+    Tile,
+    channels_note,
+)
+from thaw.sheets.text import cut, drawable, font, wrap, write_line
 
 COLOURS = [(200, 30, 30), (30, 160, 30), (40, 40, 200), (200, 180, 20), (20, 180, 190)]
 
@@ -103,6 +113,53 @@ def test_a_sheet_without_images_says_what_it_would_show(tmp_path: Path) -> None:
     found = pixels_of(tmp_path / "none.jpg")
     assert (found < 100).any()
     assert found.shape[0] < 100
+
+
+def test_a_title_longer_than_its_sheet_goes_on_below(tmp_path: Path) -> None:
+    title = "Most incorrect of each class: wrong, and the class least likely"
+    for name, sheet in (
+        ("long", Sheet(title, "Note.", [])),
+        ("short", Sheet(title[:14], "Note.", [])),
+        ("cut", Sheet(title[:48], "Note.", [])),
+    ):
+        draw_sheet(sheet, solid, tmp_path / name)
+    long, short, one = (pixels_of(tmp_path / name) for name in ("long", "short", "cut"))
+    assert long.shape[0] == short.shape[0] + 24
+    assert one.shape == short.shape
+    margin = long[:, -MARGIN:]
+    assert (margin > 240).all(), "nothing is cut at the edge"
+    dark = (long.max(2) < 100).any(1)
+    lines = (np.diff(dark[: MARGIN + 45].astype(int)) == 1).sum()
+    assert lines == 2
+
+
+def test_letters_that_the_font_lacks_are_named() -> None:
+    assert drawable("猫 ö ж λ ✓") == "[U+732B] ö ж λ ✓"
+    assert drawable("tiger 🐯\n") == "tiger [U+1F42F][U+000A]"
+    assert drawable("plain") == "plain"
+    lines = wrap("名前" * 12, 100, font(11))
+    assert "".join(lines) == drawable("名前" * 12)
+    assert all(font(11).getlength(line) <= 100 for line in lines)
+
+
+def test_no_two_labels_look_alike_and_nothing_is_warned(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Boxes would be the same for every letter that the font lacks."""
+    for name, label in (("cat", "猫"), ("dog", "犬"), ("box", "\u0378")):
+        draw_sheet(Sheet(label, label, [Block([Tile(1, [Line(label, label)])], label)]), solid,
+                   tmp_path / f"{name}.jpg")  # fmt: skip
+        draw_confusion(np.diag([2, 1]), [label, "b"], tmp_path / f"{name}.png")
+    for kind in ("jpg", "png"):
+        contents = {(tmp_path / f"{name}.{kind}").read_bytes() for name in ("cat", "dog", "box")}
+        assert len(contents) == 3
+    assert not recwarn.list
+
+
+def test_a_sheet_says_what_it_does_not_show() -> None:
+    assert channels_note(5) == (" Of 5 channels the first three are shown, as red, green and blue.")
+    assert channels_note(2).endswith("the first is shown, as grey.")
+    assert channels_note(3) == channels_note(1) == ""
 
 
 def test_a_sheet_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -220,3 +277,20 @@ def test_errors_have_a_row_for_each_group(tmp_path: Path) -> None:
     draw_errors(Points(items.paths, items.targets, items.predictions, items.sides, many),
                 tmp_path / "many.png")  # fmt: skip
     assert pixels_of(tmp_path / "many.png").shape[0] == round((1.6 + 0.5 * 40) * 100)
+
+
+def test_errors_of_one_group_are_a_histogram(tmp_path: Path) -> None:
+    errors = np.array([1.0] * 30 + [9.0] * 10)
+    items = Points(
+        paths=["x"] * 40,
+        targets=np.zeros((40, 1, 2)),
+        predictions=np.stack([errors, errors * 0], 1)[:, None],
+        sides=np.full((40, 2), 50),
+        groups={"all": np.arange(40), "folder 05": np.arange(40)},
+    )
+    draw_errors(items, tmp_path / "errors.png")
+    found = pixels_of(tmp_path / "errors.png")
+    heights = (found[..., 2] > found[..., 0] + 60).sum(0)
+    middle = len(heights) // 2
+    left, right = heights[:middle].max(), heights[middle:].max()
+    assert left == pytest.approx(3 * right, rel=0.05), "thirty small errors, ten large ones"

@@ -28,7 +28,9 @@ LABEL = pd.DataFrame({"target": [0, 0, 0, 1], "logits": [[1.0, 0.0]] * 4})
 LABELS = pd.DataFrame(
     {"target": [np.array(t, np.float32) for t in ([1, 0], [0, 0], [1, 1], [1, 0])]}
 )
-POINTS = pd.DataFrame({"target": [[1.0, 2.0]]})
+POINTS = pd.DataFrame(
+    {"target": [[10.0, 2.0], [20.0, 2.0], [30.0, 2.0]], "frame": [[0.0, 0.0, 40.0, 20.0]] * 3}
+)
 RATINGS = pd.DataFrame({"rating": [1.0, 3.0]})
 
 
@@ -39,25 +41,26 @@ RATINGS = pd.DataFrame({"rating": [1.0, 3.0]})
             {"items": 4, "error_rate": 0.25, "error_rate_se": 0.2166},
             LABEL, ["a", "b"],
             "It gets 0.250 ± 0.217 of 4 held-out items wrong (error rate); "
-            "the most frequent class as every answer would get 0.250 wrong.",
+            "by chance, the most frequent class as every answer would get 0.250 wrong.",
         ),
         (
             {"items": 1200, "mean_average_precision": 0.75, "f1_macro": 0.1},
             LABELS, ["a", "b"],
             "It finds the labels of 1,200 held-out items with a mean average precision of 0.750; "
-            "each label's share as its probability for all would get 0.500.",
+            "by chance, each label's share as its probability for all would get 0.500.",
         ),
         (
             {"items": 3, "mean_pixels": 6.62, "median_pixels": 5.0, "p90_pixels": 15.19},
             POINTS, [],
             "On 3 held-out items its points lie 6.6 pixels off on average, half of them within "
-            "5.0 and nine in ten within 15.2.",
+            "5.0 and nine in ten within 15.2; by chance, the middle of their points as every "
+            "answer would be 6.7 off.",
         ),
         (
             {"items": 2, "rmse": 0.5, "mse": 0.25, "mse_se": 0.01},
             RATINGS, {},
             "It predicts 2 held-out ratings with a root mean squared error of 0.500 (mean squared "
-            "error 0.250 ± 0.010); the mean rating as every answer would get 1.000.",
+            "error 0.250 ± 0.010); by chance, the mean rating as every answer would get 1.000.",
         ),
     ],
     ids=KINDS,
@@ -65,6 +68,19 @@ RATINGS = pd.DataFrame({"rating": [1.0, 3.0]})
 def test_a_result_is_a_sentence(metrics, predictions, vocab, sentence) -> None:
     named = {f"valid/{name}": value for name, value in metrics.items()}
     assert result_sentence(named, predictions, vocab) == sentence
+
+
+def test_the_accuracy_of_several_labels_stands_beside_chance() -> None:
+    metrics = {"items": 4, "mean_average_precision": 0.75, "accuracy_multi": 0.875}
+    said = result_sentence({f"valid/{k}": v for k, v in metrics.items()}, LABELS, ["a", "b"])
+    # "a" of all but one of four, "b" of one.
+    assert said.endswith(" 0.875 of all yes and no are right, by chance 0.750.")
+
+
+def test_points_of_older_predictions_are_told_without_chance() -> None:
+    metrics = {"valid/items": 3, "valid/mean_pixels": 6.62}
+    said = result_sentence(metrics, POINTS.drop(columns="frame"), [])
+    assert said == "On 3 held-out items its points lie 6.6 pixels off on average."
 
 
 def test_the_kind_is_read_from_the_predictions() -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+OUTCOMES = ("found", "missed", "false")
 
 
 def confusion_counts(answers: Ints, targets: Ints, classes: int) -> Ints:
@@ -67,3 +68,27 @@ def cells_of_each(counts: Ints, vocab: list[str]) -> pd.DataFrame:
     cells = counts.reshape(len(vocab), 4)
     names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
     return pd.DataFrame({"class": vocab} | dict(zip(names, cells.T, strict=True)))
+
+
+def outcomes(counts: Ints, vocab: list[str]) -> pd.DataFrame:
+    """Count for each class the answers that found it, missed it, or named it falsely.
+
+    Args:
+        counts: int64 [actual, predicted] of one label, or [classes, actual, predicted] of several.
+        vocab: class names; none for points.
+
+    Returns:
+        class, outcome, count: three rows a class, in vocabulary order.
+    """
+    if counts.ndim == 2:
+        found = counts.diagonal()
+        missed, false = counts.sum(1) - found, counts.sum(0) - found
+    else:
+        found, missed, false = counts[:, 1, 1], counts[:, 1, 0], counts[:, 0, 1]
+    return pd.DataFrame(
+        {
+            "class": np.repeat(np.array(vocab, object), len(OUTCOMES)),
+            "outcome": OUTCOMES * len(vocab),
+            "count": np.stack([found, missed, false], 1).ravel(),
+        }
+    )

@@ -1,8 +1,9 @@
 """Which items a sheet shows, and in which order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from thaw.sheets.sheet import Block, Sheet, Tile
@@ -41,6 +42,31 @@ def drawn(among: Mask, most: int, seed: int, purpose: str) -> Ints:
     order = shuffled(len(among), seed, f"interpret/{purpose}")
     rows: Ints = order[among[order]][:most]
     return rows
+
+
+def losses_by_group(
+    paths: Sequence[str], losses: Floats, groups: Mapping[str, Ints]
+) -> pd.DataFrame:
+    """Return path, group and loss of every item of each group, groups in their order.
+
+    Args:
+        paths: of the items.
+        losses: float [n], or errors.
+        groups: rows of each group by name.
+    """
+    rows = np.concatenate([np.asarray(of, np.int64) for of in groups.values()])
+    return pd.DataFrame(
+        {
+            "path": [paths[row] for row in rows],
+            "group": np.repeat(list(groups), [len(of) for of in groups.values()]),
+            "loss": losses[rows].round(DECIMALS),
+        }
+    )
+
+
+def right_and_wrong(right: Mask) -> dict[str, Ints]:
+    """Return the rows of right answers and of wrong ones; `right` is bool [n]."""
+    return {"right": np.flatnonzero(right), "wrong": np.flatnonzero(~right)}
 
 
 def by_class(

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from thaw.core.files import replacing
-from thaw.interpretation.points import Points
+from thaw.interpretation.points import ALL, Points
+from thaw.sheets.text import drawable
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 RIGHT, WRONG = "Blues", "Oranges"  # colour maps
 POINT = 72  # to the inch
@@ -29,8 +31,8 @@ def save(figure: Figure, target: Path, dpi: int = 100) -> None:
 
 
 def plain(name: str) -> str:
-    """Return a name for a plot, in which $ would begin a formula."""
-    return name.replace("$", r"\$")
+    """Return a name for a plot: $ would begin a formula, unknown letters warn and become boxes."""
+    return drawable(name).replace("$", r"\$")
 
 
 def draw_confusion(counts: Ints, vocab: list[str], target: Path) -> None:
@@ -111,15 +113,21 @@ def draw_tables(counts: Ints, vocab: list[str], target: Path) -> None:
 def draw_errors(items: Points, target: Path) -> None:
     """Draw the errors' distribution: each item a dot, quartiles a box; a row per group.
 
-    Of many groups those with the largest mean errors are drawn.
+    Of many groups those with the largest mean errors are drawn. A group of all items would be drawn
+    twice; where there is no other, a histogram says more.
 
     Args:
         items: with their groups.
         target: a PNG to be written.
     """
-    ordered = sorted(items.groups.items(), key=lambda pair: -items.errors[pair[1]].mean())
+    every = len(items.errors)
+    groups = {name: of for name, of in items.groups.items() if name == ALL or len(of) < every}
+    if len(groups) == 1:
+        draw_histogram(items.errors, target)
+        return
+    ordered = sorted(groups.items(), key=lambda pair: -items.errors[pair[1]].mean())
     shown = [name for name, _ in ordered[:MOST_GROUPS]]
-    names = [name for name in items.groups if name in shown]
+    names = [name for name in groups if name in shown]
     figure = Figure(figsize=(8, 1.6 + 0.5 * len(names)), layout="constrained")
     axes = figure.subplots()
     errors = [items.errors[items.groups[name]] for name in names]
@@ -134,10 +142,26 @@ def draw_errors(items: Points, target: Path) -> None:
     labels = [f"{plain(name)} ({len(items.groups[name])})" for name in names]
     axes.set_yticks(range(1, len(names) + 1), labels)
     axes.invert_yaxis()
-    of = f"; {len(names)} of {len(items.groups)} groups" if len(names) < len(items.groups) else ""
+    of = f"; {len(names)} of {len(groups)} groups" if len(names) < len(groups) else ""
     mean = items.errors.mean()
     axes.set(xlabel="error in pixels", title=f"Mean error {mean:.2f} pixels{of}")
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
+    save(figure, target)
+
+
+def draw_histogram(errors: Floats, target: Path) -> None:
+    """Draw how often errors of each magnitude are; float [n], in pixels."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    bins = int(np.clip(np.sqrt(len(errors)) * 2, 5, 40))
+    axes.hist(errors, bins=bins, range=(0, float(errors.max()) or 1.0), color="tab:blue")
+    mean, median = errors.mean(), np.median(errors)
+    axes.axvline(median, color="black", linewidth=2, label=f"median {median:.2f}")
+    axes.set(xlabel="error in pixels", ylabel="items", title=f"Mean error {mean:.2f} pixels")
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.legend()
     save(figure, target)

@@ -37,6 +37,11 @@ def class_counts(parts: Mapping[str, Items], task: Task, vocab: Sequence[str]) -
     return pd.DataFrame({"class": names} | columns)
 
 
+def by_part(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return `class_counts` with a row per class and split: class, split, items."""
+    return counts.melt("class", var_name="split", value_name="items")
+
+
 def _counts(targets: np.ndarray, classes: int) -> np.ndarray:
     if targets.ndim == 1:
         return np.bincount(targets, minlength=classes)

@@ -227,6 +227,8 @@ def draw_components(table: pd.DataFrame, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from thaw.sheets.text import drawable
+
     shown = table.head(LABELLED)
     first = shown.get("component_1", pd.Series(0.0, shown.index))
     second = shown.get("component_2", pd.Series(0.0, shown.index))
@@ -236,7 +238,7 @@ def draw_components(table: pd.DataFrame, path: Path) -> None:
     axes.scatter(first, second, s=12)
     for x, y, title in zip(first, second, shown["title"], strict=True):
         # $ would begin a formula.
-        axes.annotate(title.replace("$", r"\$"), (x, y), fontsize=9, color="0.3")
+        axes.annotate(drawable(title).replace("$", r"\$"), (x, y), fontsize=9, color="0.3")
     axes.set(
         xlabel="first component",
         ylabel="second component",

@@ -105,12 +105,14 @@ class Entry:
         link: its page, relative to the index; empty if there is none.
         kind: what it answers, in words.
         sentence: its result, or why there is none.
+        commit: that the result was made from, in a few digits; empty if that is not known.
     """
 
     recipe: str
     link: str
     kind: str
     sentence: str
+    commit: str = ""
 
 
 def render_page(page: Page) -> str:

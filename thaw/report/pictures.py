@@ -22,7 +22,7 @@ CAPTIONS = {
     "best": "The smallest errors",
     "random_right": "Right answers, drawn at random",
     "random": "Answers, drawn at random",
-    "errors": "Distribution of the error by group",
+    "errors": "Distribution of the error",
     "components": "Principal components of what was learned of the items",
 }
 

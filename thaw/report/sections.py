@@ -94,6 +94,8 @@ def counts_table(metrics: Mapping[str, float]) -> Table:
     found: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
         part, _, what = name.rpartition("/")
+        if what == "classes" and not value:  # of points
+            continue
         found.setdefault(charts.words(what), {})[part or "all"] = value
     frame = pd.DataFrame.from_dict(found, orient="index", dtype=object)
     return table_of(frame.rename_axis("what").reset_index(), "Split")
@@ -286,7 +288,8 @@ def reproduction(recipe: str, files: Mapping[str, str], facts: Mapping[str, Any]
     ]
     said = (
         "In a clone of the project that has these parameters, these commands leave the same bytes "
-        "in every output, on the same kind of processor."
+        "in every output, on the same kind of processor. The index of all recipes, and MLflow, say "
+        "which commit it was that made these."
     )
     title = "Data version, and how to reproduce"
     return Section("reproduce", title, [said], tables=tables, commands=commands)

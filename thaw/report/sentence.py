@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from thaw.chance import MORE_IS_BETTER, chance_of
+from thaw.chance import chance_of, error_of
 from thaw.vision.task import task_of
 
 # What a recipe is judged by, in words: the first of these that its metrics have.
@@ -16,9 +16,11 @@ SENTENCES = {
     "mean_pixels": "On {items} held-out items its points lie {value} pixels off on average",
     "rmse": "It predicts {items} held-out ratings with a root mean squared error of {value}",
 }
+CELLS = "accuracy_multi"
 BY_CHANCE = {
     "error_rate": "the most frequent class as every answer would get {value} wrong",
     "mean_average_precision": "each label's share as its probability for all would get {value}",
+    "mean_pixels": "the middle of their points as every answer would be {value} off",
     "rmse": "the mean rating as every answer would get {value}",
 }
 KINDS = {
@@ -56,9 +58,18 @@ def result_sentence(metrics: Mapping[str, float], predictions: pd.DataFrame, voc
         said += f" (mean squared error {with_error(values, 'mse', 3)})"
     chance = chance_of(metric, predictions, vocab)
     if chance is not None:
-        error = 1.0 - chance.error if metric in MORE_IS_BETTER else chance.error
-        said += f"; {BY_CHANCE[metric].format(value=f'{error:.3f}')}"
-    return f"{said}."
+        value = f"{error_of(metric, chance.error):.{places(metric)}f}"
+        said += f"; by chance, {BY_CHANCE[metric].format(value=value)}"
+    return f"{said}.{_of_cells(values, predictions, vocab)}"
+
+
+def _of_cells(values: Mapping[str, float], predictions: pd.DataFrame, vocab: Any) -> str:
+    """Say what the accuracy of several labels is worth: nearly all of it is absent labels."""
+    if CELLS not in values:
+        return ""
+    right, chance = values[CELLS], chance_of(CELLS, predictions, vocab)
+    said = f" {right:.3f} of all yes and no are right"
+    return f"{said}, by chance {error_of(CELLS, chance.error):.3f}." if chance else f"{said}."
 
 
 def headline_metric(values: Collection[str]) -> str:

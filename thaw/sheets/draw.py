@@ -21,7 +21,7 @@ NARROWEST = 560  # so that there is room for the title
 MARGIN, GAP, BLOCK_GAP = 16, 12, 28
 BAR = 4
 TEXT, LINE = 11, 15
-HEADING, TITLE = 26, 18
+HEADING, TITLE, TITLE_LINE = 26, 18, 24
 GROUND, EMPTY = "white", "#f1f1f1"
 BYTES = 300_000
 # JPEG's quality, and how much coarser colours are than light (0: not), best first.
@@ -97,12 +97,16 @@ def draw_sheet(sheet: Sheet, image: Callable[[int], Pixels], target: Path) -> No
     firsts = range(0, len(sheet.blocks), layout.abreast)
     rows = [sheet.blocks[first : first + layout.abreast] for first in firsts]
     heights = [max(layout.block_height(block) for block in row) for row in rows]
-    top = MARGIN + TITLE + 10 + (LINE + 2) * len(notes) + GAP
+    titles = wrap(sheet.title, layout.width - 2 * MARGIN, font(TITLE, bold=True))
+    more = (len(titles) - 1) * TITLE_LINE
+    top = MARGIN + TITLE + more + 10 + (LINE + 2) * len(notes) + GAP
     picture = Image.new("RGB", (layout.width, top + sum(heights) + MARGIN - GAP // 2), GROUND)
     pen = ImageDraw.Draw(picture)
-    pen.text((MARGIN, MARGIN - 4), sheet.title, fill=INK, font=font(TITLE, bold=True))
+    for number, line in enumerate(titles):
+        place = (MARGIN, MARGIN - 4 + number * TITLE_LINE)
+        pen.text(place, line, fill=INK, font=font(TITLE, bold=True))
     for number, line in enumerate(notes):
-        place = (MARGIN, MARGIN + TITLE + 8 + number * (LINE + 2))
+        place = (MARGIN, MARGIN + TITLE + more + 8 + number * (LINE + 2))
         pen.text(place, line, fill=GREY, font=font(TEXT + 1))
     for row, height in zip(rows, heights, strict=True):
         for number, block in enumerate(row):

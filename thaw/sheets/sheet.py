@@ -71,6 +71,16 @@ class Block:
     note: str = ""
 
 
+def channels_note(channels: int) -> str:
+    """Say what a sheet shows of images that are not of three channels; nothing of those that are.
+
+    What it says is what `thaw.bands.displayable` does.
+    """
+    if channels > 3:
+        return f" Of {channels} channels the first three are shown, as red, green and blue."
+    return " Of two channels the first is shown, as grey." if channels == 2 else ""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A contact sheet.

@@ -4,10 +4,12 @@ import functools
 from pathlib import Path
 
 import matplotlib
+from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont
 ELLIPSIS = "…"
+FACES = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")  # regular, bold
 
 
 @functools.cache
@@ -18,10 +20,30 @@ def font(size: int, bold: bool = False) -> Font:
         size: in pixels.
         bold: or regular.
     """
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    file = Path(matplotlib.get_data_path(), "fonts", "ttf", name)
     # Pillow's own layout: the other one is a library that not every machine has.
+    file = _font_file(FACES[bold])
     return ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def drawable(text: str) -> str:
+    """Write letters that the font lacks as their code points, such as [U+732B].
+
+    Chinese, Japanese, Korean and emoji would come out as boxes, one like the other. Another font
+    of the machine's would draw them, and draw other pictures on every machine.
+    """
+    known = _letters()
+    return "".join(each if each in known else f"[U+{ord(each):04X}]" for each in text)
+
+
+@functools.cache
+def _letters() -> frozenset[str]:
+    """The letters that both faces have."""
+    regular, bold = (FT2Font(_font_file(name)).get_charmap() for name in FACES)
+    return frozenset(map(chr, regular.keys() & bold.keys()))
+
+
+def _font_file(name: str) -> Path:
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", name)
 
 
 def cut(text: str, room: float, face: Font, front: bool = False) -> str:
@@ -43,15 +65,26 @@ def cut(text: str, room: float, face: Font, front: bool = False) -> str:
 
 
 def wrap(text: str, room: float, face: Font) -> list[str]:
-    """Break a text at its spaces into lines that fit."""
+    """Break a text at its spaces into drawable lines that fit; a long word within itself."""
     lines: list[str] = []
-    for word in text.split():
+    words = [part for word in text.split() for part in broken(drawable(word), room, face)]
+    for word in words:
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and face.getlength(longer) <= room:
             lines[-1] = longer
         else:
             lines.append(word)
     return lines
+
+
+def broken(word: str, room: float, face: Font) -> list[str]:
+    """Break a word that is longer than its room."""
+    parts = [""]
+    for letter in word:
+        if parts[-1] and face.getlength(parts[-1] + letter) > room:
+            parts.append("")
+        parts[-1] += letter
+    return parts
 
 
 def write_line(
@@ -75,6 +108,7 @@ def write_line(
         front: whether the left part loses its beginning.
     """
     x, y, width = place
+    left, right = drawable(left), drawable(right)
     taken = face.getlength(right + "  ") if right else 0
     pen.text((x, y), cut(left, width - taken, face, front), fill=colour, font=face)
     pen.text((x + width - face.getlength(right), y), right, fill=colour, font=face)

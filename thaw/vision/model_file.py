@@ -30,6 +30,7 @@ class ModelFile:
         device: that the model was trained on.
         precision: that it was trained in.
         bands: endings of an item's files, if it has several (``data.bands``).
+        augmented: how training images were changed; None in files that do not say it.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class ModelFile:
     device: str
     precision: Precision
     bands: list[str] = Field(default_factory=list)
+    augmented: Augment | None = None
 
     @property
     def augment(self) -> Augment:
