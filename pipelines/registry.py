@@ -6,6 +6,8 @@ the same data. `--champion VERSION` makes any version champion; without a recipe
 
 import argparse
 import hashlib
+import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -225,15 +227,25 @@ def log_version(store: Store, root: Path, made: Finished) -> "ModelVersion":
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         _log_metrics(client, run, logged.model_id, made.metrics)
-        if not client.search_registered_models(f"name = '{recipe}'"):
-            client.create_registered_model(recipe)
-        return client.create_model_version(
-            recipe,
-            f"models:/{logged.model_id}",
-            run.info.run_id,
-            dict(made.tags),
-            model_id=logged.model_id,
-        )
+        return _create_version(client, made, run.info.run_id, logged.model_id)
+
+
+def _create_version(
+    client: "MlflowClient", made: Finished, run_id: str, model_id: str
+) -> "ModelVersion":
+    """Register a logged model under its recipe's name."""
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    recipe = made.recipe
+    if not client.search_registered_models(f"name = '{recipe}'"):
+        client.create_registered_model(recipe)
+    version = client.create_model_version(
+        recipe, f"models:/{model_id}", run_id, dict(made.tags), model_id=model_id
+    )
+    # By which MLflow's page of the logged model finds its version.
+    link = json.dumps([{"name": recipe, "version": version.version}])
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
+    return version
 
 
 def _log_metrics(
@@ -311,7 +323,9 @@ def print_versions(root: Path) -> None:
         print("no model is registered yet: python -m pipelines.registry RECIPE")
         return
     columns = ("model", "version", "aliases", "metric", "value", "items", "data")
-    table = Table(*columns, title="Registered models")
+    table = Table(title="Registered models")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
@@ -328,8 +342,10 @@ def print_registered(root: Path, recipe: str) -> None:
             "If it is to be champion all the same: "
             f"python -m pipelines.registry {recipe} --champion {done.version}"
         )
+    store = shlex.quote(without_password(tracking_uri(root)))
     print(
-        f"Serve it from anywhere: MLFLOW_TRACKING_URI={without_password(tracking_uri(root))} "
+        "Serve the champion, from any folder:\n"
+        f"  DO_NOT_TRACK=true MLFLOW_TRACKING_URI={store} "
         f"mlflow models serve -m models:/{recipe}@{CHAMPION} --env-manager local -p 5002"
     )
 

@@ -6,7 +6,6 @@ The store is a server, and the project is gone: all that answers was registered.
 import base64
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from project import Project, quick_recipe
 from servers import mlflow_server, model_server
 from tiny_data import FILMS, archive, heads, points_recipe, several_recipe, things
 
+from pipelines.registry import register
 from thaw.core.errors import UserError
 from thaw.evaluation import sigmoid, softmax
 from thaw.serving.service import open_service
@@ -52,12 +52,11 @@ def registered(
         images, {"films": FILMS | {"lr_find": {"steps": 0}, "fit": {"epochs": 2, "lr": 0.01}}}
     )
     store = folder("store")
-    with mlflow_server(store) as address:
+    with mlflow_server(store) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", address)
         project.run("dvc", "repro", MLFLOW_TRACKING_URI=address)
         for recipe in (*images, "films"):
-            command = (sys.executable, "-m", "pipelines.registry", recipe)
-            said = project.run(*command, MLFLOW_TRACKING_URI=address).stdout
-            assert f"{recipe}: version 1 registered; it is the candidate." in said
+            assert register(project.folder, recipe).moved
         moved = folder("moved") / "thaw"
         project.folder.rename(moved)
         yield moved, address
