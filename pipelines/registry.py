@@ -32,6 +32,7 @@ from thaw.core.files import read_json
 from thaw.params.base import did_you_mean
 
 if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
     from mlflow.entities import Run as StoredRun
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
@@ -227,11 +228,11 @@ def log_version(store: Store, root: Path, made: Finished) -> "ModelVersion":
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         _log_metrics(client, run, logged.model_id, made.metrics)
-        return _create_version(client, made, run.info.run_id, logged.model_id)
+        return _create_version(client, made, logged)
 
 
 def _create_version(
-    client: "MlflowClient", made: Finished, run_id: str, model_id: str
+    client: "MlflowClient", made: Finished, logged: "LoggedModel"
 ) -> "ModelVersion":
     """Register a logged model under its recipe's name."""
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
@@ -240,11 +241,16 @@ def _create_version(
     if not client.search_registered_models(f"name = '{recipe}'"):
         client.create_registered_model(recipe)
     version = client.create_model_version(
-        recipe, f"models:/{model_id}", run_id, dict(made.tags), model_id=model_id
+        recipe,
+        # Not models:/ID, which MLflow looks up in the store of the folder it happens to be in.
+        logged.artifact_location,
+        logged.source_run_id,
+        dict(made.tags),
+        model_id=logged.model_id,
     )
     # By which MLflow's page of the logged model finds its version.
     link = json.dumps([{"name": recipe, "version": version.version}])
-    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: link})
+    client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: link})
     return version
 
 

@@ -65,8 +65,8 @@ def test_a_version_belongs_to_the_recorded_run(registered: Project) -> None:
         assert tags["thaw.data.items"] == run.data.tags["thaw.data.items"]
     assert run.info.status == "FINISHED"
     (output,) = run.outputs.model_outputs
-    assert version.source == f"models:/{output.model_id}"
     logged = client.get_logged_model(output.model_id)
+    assert version.source == logged.artifact_location
     assert logged.status == "READY"
     final = {metric.key: metric.value for metric in logged.metrics}
     assert final == metrics(registered)
@@ -92,11 +92,8 @@ def test_a_second_call_registers_nothing_new(registered: Project) -> None:
 @pytest.fixture
 def logged(registered: Project, tmp_path: Path) -> Path:
     """A copy of the model's files, outside of the project."""
-    store = f"sqlite:///{registered.folder}/mlflow.db"
     return Path(
-        download_artifacts(
-            f"models:/{MODEL}/1", dst_path=str(tmp_path / "model"), tracking_uri=store
-        )
+        download_artifacts(versions(registered)[0].source, dst_path=str(tmp_path / "model"))
     )
 
 
