@@ -46,7 +46,7 @@ def record(pipeline: Pipeline, recipe: str, *, made_now: bool = True) -> RunFold
         run.tags = {}
     folder.copy(files, root)
     run.status = "FINISHED"
-    run.tags |= data_tags(pipeline, recipe) | model_tags(recipe)
+    run.tags |= data_tags(pipeline, recipe) | model_tags(recipe) | weights_tags(pipeline, recipe)
     folder.write(run, without=(FAILED_STAGE,))
     return folder
 
@@ -111,6 +111,14 @@ def model_tags(recipe: str) -> dict[str, str]:
     """Return what the model was trained on and in."""
     model = read_json(Paths(recipe).model_json)
     return {f"thaw.{name}": model[name] for name in ("device", "precision")}
+
+
+def weights_tags(pipeline: Pipeline, recipe: str) -> dict[str, str]:
+    """Return where the model's weights are, and the MD5 by which DVC's cache has them."""
+    path = str(Paths(recipe).model)
+    made = {out: md5 for stage in pipeline.graph.values() for out, md5 in stage.outs.items()}
+    md5 = made.get(path)
+    return {"thaw.model.path": path, "thaw.model.md5": md5} if md5 else {}
 
 
 def record_finished(root: Path) -> None:

@@ -65,6 +65,20 @@ def open_predictor(folder: Path) -> Predictor:
     return predictor
 
 
+def open_as_validated(folder: Path) -> Predictor:
+    """Load a model as `open_model` does, made to compute what validation did, to the last bit.
+
+    That is with the same threads, on the same kind of processor, and of the same batches; in other
+    batches the last digits differ (canvases are as large as their largest image).
+    """
+    from thaw.vision.fixed_norms import apply_norms_in_convolutions
+
+    predictor = open_model(folder)
+    if predictor.precision == "fp32" and not predictor.about.model.train_bn:
+        apply_norms_in_convolutions(predictor.network.body)  # as the unfrozen fit does
+    return predictor
+
+
 def open_model(folder: Path) -> Predictor:
     """Load a model on the GPU if there is one, else on the CPU.
 

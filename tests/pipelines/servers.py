@@ -36,11 +36,14 @@ def until(look: Callable[[], T], what: str, seconds: float = STARTUP) -> T:
 
 
 @contextmanager
-def server(command: list[str], health: str, log: Path, **env: str) -> Iterator[subprocess.Popen]:
-    """Start a server, wait until it answers, end its process group afterwards."""
+def server(
+    command: list[str], health: str, log: Path, folder: Path | None = None, **env: str
+) -> Iterator[subprocess.Popen]:
+    """Start a server in a folder, wait until it answers, end its process group afterwards."""
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
+            cwd=folder,
             env=environment() | env,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -79,6 +82,19 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
     client = {"PREFECT_HOME": str(home), "PREFECT_API_URL": api}
     with server(command, f"{api}/health", home / "server.log", **client):
         yield client
+
+
+@contextmanager
+def model_server(model: str, store: str, folder: Path) -> Iterator[str]:
+    """A server of a registered model, started in an empty folder; yields where it is asked."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{model}",
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    address, log = f"http://127.0.0.1:{port}", folder.with_suffix(".log")
+    with server(command, f"{address}/ping", log, folder, MLFLOW_TRACKING_URI=store):
+        yield f"{address}/invocations"
 
 
 @contextmanager
