@@ -40,7 +40,6 @@ from thaw.params.base import did_you_mean, plural  # noqa: E402
 from thaw.report.sentence import headline_metric  # noqa: E402
 
 FITS = ("fit_unfrozen", "fit_frozen", "fit")  # the last that trained is looked at
-STAGES = 10  # that a retraining runs, about
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def variant_task(
 def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -> RecordedRun:
     """Train with the chosen number of epochs in a workspace; return the recorded run."""
     override = f"recipes.{run.recipe}.{choice.fit}.epochs={choice.epochs}"
-    with open_resources(root, jobs, STAGES) as shared:
+    with open_resources(root, jobs, worker=True) as shared:
         try:
             made = variant_task(root, run.recipe, override, shared)()
         except BaseException:

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from stages.warm import LOG
 from thaw.core.files import read_json
 
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
-WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,13 @@ class Resources:
 
 
 @contextmanager
-def open_resources(root: Path, jobs: int | None, stages: int) -> Iterator[Resources]:
+def open_resources(root: Path, jobs: int | None, *, worker: bool) -> Iterator[Resources]:
     """Yield what a flow run needs. What MLflow lacks is sent at the beginning and at the end.
 
     Args:
         root: the project, or a workspace of it.
         jobs: stages at once; None means as many as there are cores, and two at least.
-        stages: how many are to run.
+        worker: whether to start a warm worker.
     """
     warn = get_run_logger().warning
     slots = Slots(jobs or default_jobs(), cores(), gpus())
@@ -68,8 +67,8 @@ def open_resources(root: Path, jobs: int | None, stages: int) -> Iterator[Resour
     for folder in lacking(root, sender.uri):
         sender.send(folder)
     try:
-        with warm_worker(root, stages) as worker:
-            yield Resources(slots, sender, str(flow_run.id), worker)
+        with warm_worker(root) if worker else nullcontext() as address:
+            yield Resources(slots, sender, str(flow_run.id), address)
         for folder in lacking(root, sender.uri):
             sender.send(folder)
     finally:
@@ -83,11 +82,8 @@ def default_jobs() -> int:
 
 
 @contextmanager
-def warm_worker(root: Path, stages: int) -> Iterator[Path | None]:
-    """Yield a warm worker's address, if there are enough stages to start one for."""
-    if stages < WORTH_A_WORKER:
-        yield None
-        return
+def warm_worker(root: Path) -> Iterator[Path]:
+    """Yield the address of a warm worker that ends with the block."""
     log = root / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     with attached_worker(log) as address:

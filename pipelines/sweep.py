@@ -36,7 +36,6 @@ from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
 TAG = "thaw.sweep"  # and the sweep's name: a run can be a point of several
-STAGES = 10**6  # of a sweep, to its worker: as good as any number
 
 
 @dataclass
@@ -104,7 +103,7 @@ def run_points(sweep: Sweep) -> dict[str, State]:
             states[point.name] = futures[point.name].state
             if not states[point.name].is_completed():
                 why = str(states[point.name].result(raise_on_failure=False))
-                sweep.note(point, Row("failed", {}, 0.0, "", why))
+                sweep.note(point, Row("failed", {}, 0.0, "", " ".join(why.split("\n")[:2])))
     except BaseException:
         sweep.shared.stop.set()
         raise
@@ -182,7 +181,7 @@ def sweep(
             raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
         refuse_unadded(root / PARAMS_FILE, [recipe])
         points = grid_points(root, recipe, grid)
-        with open_resources(root, jobs, STAGES) as shared:
+        with open_resources(root, jobs, worker=True) as shared:
             running = Sweep(
                 root, sweep_name(name or recipe, {} if name else grid), points,
                 overrides or [], shared, jobs or default_jobs(),

@@ -33,6 +33,7 @@ from pipelines.workspace import workspace  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
+WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 RETRY_DELAYS = [5.0, 30.0]
 
 
@@ -105,7 +106,7 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     stale = pipeline.changed(graph, forced)
 
     try:
-        with open_resources(root, jobs, len(stale)) as shared:
+        with open_resources(root, jobs, worker=len(stale) >= WORTH_A_WORKER) as shared:
             states = run_all(Session(root, graph, stale, forced, shared))
     finally:
         if stale:
