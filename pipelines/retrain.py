@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.edit import set_number  # noqa: E402
+from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.graph import Pipeline, of_recipes  # noqa: E402
 from pipelines.places import runs_folder  # noqa: E402
 from pipelines.run_key import run_key  # noqa: E402
@@ -214,17 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fit", help="whose epochs; by default the last fit that trained")
     parser.add_argument("-j", "--jobs", type=int, help="stages at once")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def run() -> State:
         choose_epochs(finished_run(Path.cwd(), chosen.recipe), chosen.fit)  # or no flow is needed
-        state = retrain(chosen.recipe, fit=chosen.fit, jobs=chosen.jobs, return_state=True)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        return 130
-    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+        return retrain(chosen.recipe, fit=chosen.fit, jobs=chosen.jobs, return_state=True)
+
+    return run_flow(run)
 
 
 if __name__ == "__main__":

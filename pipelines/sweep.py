@@ -25,6 +25,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.grid import Point, grid_points, read_grid, repeats, sweep_name  # noqa: E402
 from pipelines.published import refuse_unadded  # noqa: E402
 from pipelines.session import Resources, default_jobs, open_resources  # noqa: E402
@@ -211,10 +212,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-j", "--jobs", type=int, help="points at once")
     parser.add_argument("--name", help="of the table and of MLflow's tag")
     chosen = parser.parse_args(arguments)
-    try:
+
+    def run() -> State:
         grid = read_grid(chosen.grid)
         grid_points(Path.cwd(), chosen.recipe, grid)  # a mistake needs no flow to be told
-        state = sweep(
+        return sweep(
             recipe=chosen.recipe,
             grid=grid,
             overrides=chosen.overrides or None,
@@ -222,14 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name=chosen.name,
             return_state=True,
         )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted. The same command goes on where this stopped.", file=sys.stderr)
-        return 130
-    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+
+    return run_flow(run, "interrupted. The same command goes on where this stopped.")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows, write_index  # noqa: E402
@@ -210,19 +211,15 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--refresh", action="store_true", help="fetch again what no checksum pins")
     chosen = parser.parse_args(arguments)
-    try:
-        state = train(
+    return run_flow(
+        lambda: train(
             recipes=chosen.recipes or None,
             overrides=chosen.overrides or None,
             jobs=chosen.jobs,
             refresh=chosen.refresh,
             return_state=True,
         )
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        return 130
-    print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
-    return 0 if state.is_completed() else 1
+    )
 
 
 if __name__ == "__main__":
