@@ -1,6 +1,7 @@
 """Change a value in params.yaml and nothing else: no comment, no line break."""
 
-import json
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,22 @@ from stages.recipe import parse_yaml
 from thaw.core.errors import UserError
 from thaw.core.files import replacing
 
+GROUPS = ("published", "images", "ratings", "recipes")
+
 
 def set_number(file: Path, recipe: str, section: str, key: str, value: int) -> None:
     """Write a whole number in place of the one that a recipe has.
+
+    Raises:
+        UserError: as `with_number`.
+    """
+    changed = with_number(file, recipe, section, key, value)
+    with replacing(file) as part:
+        part.write_text(changed, encoding="utf-8")
+
+
+def with_number(file: Path, recipe: str, section: str, key: str, value: int) -> str:
+    """Return the text of params.yaml with another whole number for a recipe.
 
     Args:
         file: params.yaml.
@@ -22,29 +36,36 @@ def set_number(file: Path, recipe: str, section: str, key: str, value: int) -> N
         value: the new number.
 
     Raises:
-        UserError: it cannot be changed without changing anything else, because recipes share it.
+        UserError: it cannot be changed without changing another recipe, which shares it.
     """
     text = file.read_text(encoding="utf-8")
+    where = f"recipes.{recipe}.{section}.{key}"
+    shared = UserError(
+        f"{file.name}: {where} cannot be set to {value} without changing another recipe. Give "
+        f"{recipe} a section `{section}:` of its own."
+    )
     there = YAML().load(text)["recipes"][recipe][section]
-    line, column = there.lc.value(key)
+    try:
+        line, column = there.lc.value(key)
+    except KeyError:  # merged into the section from another
+        raise shared from None
     lines = text.splitlines(keepends=True)
     old = str(there[key])
     if lines[line][column:].startswith(old):
         lines[line] = lines[line][:column] + str(value) + lines[line][column + len(old) :]
     changed = "".join(lines)
-    if parse_yaml(changed) != _expected(parse_yaml(text), recipe, section, key, value):
-        raise UserError(
-            f"{file.name}, line {line + 1}: recipes.{recipe}.{section}.{key} cannot be set to "
-            f"{value} without changing other recipes. Give {recipe} a section of its own first."
-        )
-    with replacing(file) as part:
-        part.write_text(changed, encoding="utf-8")
+    before, wanted = parse_yaml(text), copy.deepcopy(parse_yaml(text))
+    wanted["recipes"][recipe][section][key] = value  # in whatever shares it, too
+    if _others(wanted, recipe) != _others(before, recipe) or parse_yaml(changed) != wanted:
+        raise shared
+    return changed
 
 
-def _expected(content: Any, recipe: str, section: str, key: str, value: int) -> Any:
-    """Return what params.yaml is to say; a recipe stands in its group as well."""
-    wanted = json.loads(json.dumps(content))  # what is shared by reference is copied
-    for group in ("images", "ratings", "recipes"):
-        if recipe in (wanted.get(group) or {}):
-            wanted[group][recipe][section][key] = value
-    return wanted
+def _others(content: Mapping[str, Any], recipe: str) -> dict[tuple[str, str], Any]:
+    """Return all recipes but one, wherever they stand."""
+    return {
+        (group, name): values
+        for group in GROUPS
+        for name, values in (content.get(group) or {}).items()
+        if name != recipe
+    }

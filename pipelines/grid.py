@@ -1,6 +1,7 @@
 """The points of a sweep: every combination of some parameters' values."""
 
 import functools
+import hashlib
 import itertools
 import json
 import operator
@@ -12,7 +13,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from pipelines.workspace import check_overrides
+from pipelines.workspace import check_path
 from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
 from thaw.core.errors import UserError
@@ -33,12 +34,10 @@ class Point:
     Attributes:
         recipe: the recipe.
         values: by parameter, counted from the recipe: ``fit_unfrozen.lr``.
-        absent: those parameters that the recipe leaves at their defaults.
     """
 
     recipe: str
     values: Mapping[str, Any]
-    absent: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -46,17 +45,14 @@ class Point:
         return " ".join(f"{key}={shown(value)}" for key, value in self.values.items())
 
     @property
-    def overrides(self) -> list[str]:
-        """The values in the words of `dvc exp run -S`."""
-        return [
-            f"{'+' if key in self.absent else ''}recipes.{self.recipe}.{key}={json.dumps(value)}"
-            for key, value in self.values.items()
-        ]
+    def paths(self) -> dict[str, Any]:
+        """The values by their paths in params.yaml."""
+        return {f"recipes.{self.recipe}.{key}": value for key, value in self.values.items()}
 
 
 def shown(value: Any) -> str:
     """Return a value as a table shows it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def read_grid(arguments: Sequence[str]) -> Grid:
@@ -103,15 +99,14 @@ def grid_points(root: Path, recipe: str, grid: Mapping[str, Any]) -> list[Point]
         key: _each(root, recipe, recipes[recipe], key) if values in (EACH, [EACH]) else values
         for key, values in grid.items()
     }
-    absent = frozenset(key for key in expanded if _is_absent(recipes[recipe], key))
     for key, values in expanded.items():
         _check_values(key, values)
-        if key in absent:
+        if _is_absent(recipes[recipe], key):
             _check_default(recipe, recipes[recipe], key, values[0])
         else:
-            check_overrides(root / PARAMS_FILE, Point(recipe, {key: values[0]}).overrides)
+            check_path(recipes[recipe], key.split("."), key)
     return [
-        Point(recipe, dict(zip(expanded, values, strict=True)), absent)
+        Point(recipe, dict(zip(expanded, values, strict=True)))
         for values in itertools.product(*expanded.values())
     ]
 
@@ -120,11 +115,21 @@ def _check_values(key: str, values: Any) -> None:
     """Refuse values that could not be told apart, or not be given at all."""
     if not isinstance(values, list) or not values:
         raise UserError(f"{key}: give a list of values, not {shown(values)}.")
-    if any(isinstance(value, Mapping) for value in values):
-        raise UserError(f"{key}: a value is a mapping. Name the key within: {key}.KEY=...")
-    texts = [json.dumps(value) for value in values]
+    if odd := [value for value in values if not _is_plain(value)]:
+        raise UserError(
+            f"{key}: {odd[0]!r} is no number, text, truth value or list of these. Put a text in "
+            f"quotes; of a mapping name the key within: {key}.KEY=..."
+        )
+    texts = [shown(value) for value in values]
     if twice := sorted({text for text in texts if texts.count(text) > 1}):
         raise UserError(f"{key}: {', '.join(twice)} is there twice. Leave one.")
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether a value can be one of a sweep's."""
+    if isinstance(value, list):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, str | int | float)
 
 
 def _is_absent(values: Mapping[str, Any], key: str) -> bool:
@@ -182,6 +187,21 @@ def repeats(values: Mapping[str, Any]) -> set[str]:
     return {SEED, FOLD} | ({GROUPS} if by.get("rule") == "group" else set())
 
 
-def sweep_name(recipe: str, grid: Mapping[str, Any]) -> str:
-    """Name a sweep after its recipe and parameters, in letters that files and URLs allow."""
-    return re.sub("[^a-z0-9]+", "-", "-".join([recipe, *grid]).lower()).strip("-")
+def sweep_name(
+    recipe: str, grid: Mapping[str, Any], overrides: Sequence[str], name: str | None
+) -> str:
+    """Name a sweep in letters that files and addresses allow.
+
+    Without a name it gets one of its recipe and parameters, and of six digits that tell sweeps
+    over other values apart.
+
+    Raises:
+        UserError: a name without letters or digits.
+    """
+    if name is None:
+        told = json.dumps([grid, sorted(overrides)], default=str)
+        name = "-".join([recipe, *grid, hashlib.sha256(told.encode()).hexdigest()[:6]])
+    plain = re.sub("[^a-z0-9_]+", "-", name.lower()).strip("-_")
+    if not plain:
+        raise UserError(f"--name {name!r}: use letters and digits.")
+    return plain

@@ -8,7 +8,7 @@ import functools
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -120,13 +120,20 @@ class LiveRun:
         recipe: the recipe.
         flow_run_id: Prefect's, for a tag.
         sender: sends what changes.
+        tags: further ones.
     """
 
     def __init__(
-        self, root: Path, graph: Graph, recipe: str, flow_run_id: str, sender: Sender
+        self,
+        root: Path,
+        graph: Graph,
+        recipe: str,
+        flow_run_id: str,
+        sender: Sender,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.recipe, self._root, self._graph = recipe, root, graph
-        self._flow_run_id, self._sender = flow_run_id, sender
+        self._flow_run_id, self._sender, self._tags = flow_run_id, sender, dict(tags or {})
         self._values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
         self._alive: FileLock | None = None
         self._told = threading.Lock()
@@ -142,7 +149,9 @@ class LiveRun:
     @functools.cached_property
     def _described(self) -> Run:
         key = self.folder.path.name
-        return describe(self._root, self.recipe, self._values, key, self._flow_run_id)
+        run = describe(self._root, self.recipe, self._values, key, self._flow_run_id)
+        run.tags |= self._tags
+        return run
 
     @property
     def begun(self) -> bool:

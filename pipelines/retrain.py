@@ -22,7 +22,7 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.edit import set_number  # noqa: E402
+from pipelines.edit import set_number, with_number  # noqa: E402
 from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.graph import Pipeline, of_recipes  # noqa: E402
 from pipelines.places import runs_folder  # noqa: E402
@@ -118,19 +118,37 @@ def choose_epochs(run: RecordedRun, fit: str | None = None) -> Choice:
     return Choice(fit, metric, best + 1, len(values), values[best], values[-1])
 
 
+def plan(root: Path, recipe: str, fit: str | None) -> tuple[RecordedRun, Choice]:
+    """Return the run that is there and what its history speaks for.
+
+    Raises:
+        UserError: as `finished_run` and `choose_epochs`, or params.yaml could not be changed after
+            the training.
+    """
+    before = finished_run(root, recipe)
+    choice = choose_epochs(before, fit)
+    try:
+        with_number(root / PARAMS_FILE, recipe, choice.fit, "epochs", choice.epochs)
+    except UserError as error:
+        raise UserError(f"{choice.told}\n{error}") from None
+    return before, choice
+
+
 def is_better(metric: str, value: float, other: float) -> bool:
     """Say whether a metric's value is better than another."""
     return error_of(metric, value) < error_of(metric, other)
 
 
 def variant_task(
-    root: Path, recipe: str, override: str, shared: Resources
+    root: Path, before: RecordedRun, choice: Choice, shared: Resources
 ) -> Task[[], RecordedRun]:
-    """Make the task that trains with another number of epochs."""
+    """Make the task that trains with the chosen number of epochs, in a workspace."""
+    key = f"recipes.{before.recipe}.{choice.fit}.epochs"
+    tags = {"thaw.retrain": f"{before.name}, best of {plural(choice.trained, 'epoch')}"}
 
     @task(
         name="retrain",
-        task_run_name=override,
+        task_run_name=f"{key}={choice.epochs}",
         retries=len(RETRY_DELAYS),
         retry_delay_seconds=RETRY_DELAYS,
         retry_condition_fn=may_help,
@@ -138,21 +156,20 @@ def variant_task(
         persist_result=False,
     )
     def work() -> RecordedRun:
-        return run_variant(root, recipe, [override], shared, Turns())[1]
+        values = {key: choice.epochs}
+        return run_variant(root, before.recipe, values, shared, Turns(), tags=tags)[1]
 
     return work
 
 
 def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -> RecordedRun:
-    """Train with the chosen number of epochs in a workspace; return the recorded run."""
-    override = f"recipes.{run.recipe}.{choice.fit}.epochs={choice.epochs}"
+    """Train with the chosen number of epochs; return the recorded run."""
     with open_resources(root, jobs, worker=True) as shared:
         try:
-            made = variant_task(root, run.recipe, override, shared)()
+            made = variant_task(root, run, choice, shared)()
         except BaseException:
             shared.stop.set()
             raise
-        made.tag(**{"thaw.retrain": f"{run.name}, best of {plural(choice.trained, 'epoch')}"})
         shared.sender.send(made.folder)
     return made
 
@@ -196,8 +213,7 @@ def retrain(recipe: str, fit: str | None = None, jobs: int | None = None) -> Sta
     """
     root = Path.cwd()
     try:
-        before = finished_run(root, recipe)
-        choice = choose_epochs(before, fit)
+        before, choice = plan(root, recipe, fit)
         if choice.epochs == choice.trained:
             return Completed(message=f"{choice.told} Nothing to gain by fewer.")
         made = train_anew(root, before, choice, jobs)
@@ -217,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def run() -> State:
-        choose_epochs(finished_run(Path.cwd(), chosen.recipe), chosen.fit)  # or no flow is needed
+        plan(Path.cwd(), chosen.recipe, chosen.fit)  # a mistake needs no flow to be told
         return retrain(chosen.recipe, fit=chosen.fit, jobs=chosen.jobs, return_state=True)
 
     return run_flow(run)

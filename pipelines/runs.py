@@ -81,6 +81,13 @@ class RunFolder:
             return
         write_json(self.path / RUN, asdict(run))
 
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags to a run, which began and ended when it did."""
+        run = self.read()
+        if not tags.items() <= run.tags.items():
+            run.tags |= tags
+            write_json(self.path / RUN, asdict(run))
+
     def is_finished_with(self, files: Iterable[Path], root: Path) -> bool:
         """Say whether these very results were recorded already; timings do not count."""
         if not (self.path / RUN).exists() or self.read().status != "FINISHED":

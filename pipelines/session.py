@@ -107,10 +107,17 @@ class Session:
         stale: the addresses of those that are not known to be unchanged.
         forced: addresses of stages to run in any case.
         shared: with all else that the flow run does.
+        tags: further ones of its runs in MLflow.
     """
 
     def __init__(
-        self, root: Path, graph: Graph, stale: set[str], forced: set[str], shared: Resources
+        self,
+        root: Path,
+        graph: Graph,
+        stale: set[str],
+        forced: set[str],
+        shared: Resources,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
         self.shared = shared
@@ -120,7 +127,9 @@ class Session:
         }
         self.refusals = refusals(root, {graph[address].recipe for address in stale})
         self.runs = {
-            stage.recipe: LiveRun(root, graph, stage.recipe, shared.flow_run_id, shared.sender)
+            stage.recipe: LiveRun(
+                root, graph, stage.recipe, shared.flow_run_id, shared.sender, tags
+            )
             for stage in graph.values()
             if stage.address in stale and stage.name == RECORD
         }

@@ -1,5 +1,6 @@
 """Which of two versions of a model is better: one metric, the same data, no fewer items."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -41,7 +42,12 @@ class Standing:
         return f"{self.metric} {self.value:.6g} on {self.items} held-out items"
 
     def beats(self, other: Self) -> bool:
-        """Say whether the value is truly better than another's of the same metric."""
+        """Say whether the value is truly better than another's of the same metric.
+
+        Any number is better than none (NaN).
+        """
+        if math.isnan(self.value) or math.isnan(other.value):
+            return math.isnan(other.value) and not math.isnan(self.value)
         if self.metric in MORE_IS_BETTER:
             return self.value > other.value
         return self.value < other.value
@@ -85,6 +91,10 @@ def judge(candidate: Standing, champion: Standing | None, champion_version: str 
         champion_version: its number, None if there is none.
     """
     new = f"version {candidate.version} ({candidate})"
+    if math.isnan(candidate.value):
+        return Verdict(
+            False, f"{new} does not become champion: its {candidate.metric} is no number."
+        )
     if champion_version is None:
         return Verdict(True, f"{new} becomes champion: there was none.")
     if champion_version == candidate.version:
@@ -105,6 +115,8 @@ def _why_not(candidate: Standing, champion: Standing) -> str:
     """Say why a candidate does not become champion; nothing if it does."""
     if candidate.metric != champion.metric:
         return "is judged by another metric, so they cannot be compared"
+    if not candidate.data or not champion.data:
+        return "cannot be compared: of which data one of them is, is not known"
     if candidate.data != champion.data:
         names = sorted(
             name.removeprefix(DATA)

@@ -9,7 +9,7 @@ import argparse
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,18 @@ from prefect import flow, get_run_logger, task  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.futures import PrefectFuture  # noqa: E402
+from prefect.futures import PrefectFuture, as_completed  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.grid import Point, grid_points, read_grid, repeats, sweep_name  # noqa: E402
 from pipelines.published import refuse_unadded  # noqa: E402
 from pipelines.session import Resources, default_jobs, open_resources  # noqa: E402
-from pipelines.sweep_table import Row, best, spread, table, write_tables  # noqa: E402
+from pipelines.stage_process import StoppedError  # noqa: E402
+from pipelines.sweep_table import SWEEPS, Row, best, spread, table, write_tables  # noqa: E402
 from pipelines.train import RETRY_DELAYS, may_help  # noqa: E402
 from pipelines.variant import Turns, run_variant  # noqa: E402
+from pipelines.workspace import check_overrides  # noqa: E402
 from stages.recipe import PARAMS_FILE, read_recipes  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
@@ -69,11 +71,17 @@ class Sweep:
     def run(self, point: Point) -> str:
         """Run a point and note its result; return what was done."""
         with self._places:
+            if self.shared.stop.is_set():
+                raise StoppedError(point.name)
             done, made = run_variant(
-                self.root, point.recipe, [*self.overrides, *point.overrides],
-                self.shared, self._turns,
-            )  # fmt: skip
-        made.tag(**{f"{TAG}.{self.name}": point.name})
+                self.root,
+                point.recipe,
+                point.paths,
+                self.shared,
+                self._turns,
+                self.overrides,
+                {f"{TAG}.{self.name}": point.name},
+            )
         self.shared.sender.send(made.folder)
         self.note(point, Row("done", made.metrics, made.seconds, made.name))
         return done
@@ -94,21 +102,19 @@ class Sweep:
 
 def run_points(sweep: Sweep) -> dict[str, State]:
     """Run all points side by side; return how each ended, by its name."""
-    futures: dict[str, PrefectFuture[Any]] = {}
     states: dict[str, State] = {}
     try:
-        for point in sweep.points:
-            futures[point.name] = point_task(sweep, point)
-        for point in sweep.points:
-            futures[point.name].wait()
-            states[point.name] = futures[point.name].state
-            if not states[point.name].is_completed():
-                why = str(states[point.name].result(raise_on_failure=False))
-                sweep.note(point, Row("failed", {}, 0.0, "", " ".join(why.split("\n")[:2])))
+        futures = {point_task(sweep, point): point for point in sweep.points}
+        for future in as_completed(list(futures)):
+            point = futures[future]
+            states[point.name] = future.state
+            if not future.state.is_completed():
+                why = str(future.state.result(raise_on_failure=False))
+                sweep.note(point, Row("failed", why=" ".join(why.split("\n")[:2])))
     except BaseException:
         sweep.shared.stop.set()
         raise
-    return states
+    return {point.name: states[point.name] for point in sweep.points}
 
 
 def point_task(sweep: Sweep, point: Point) -> PrefectFuture[Any]:
@@ -137,12 +143,13 @@ def result(sweep: Sweep, states: dict[str, State]) -> str:
     told = best(found, groups, list(sweep.points[0].values), sweep.repeats)
     create_table_artifact(
         found.astype(object).where(found.notna(), "").to_dict("records"),
-        key=f"sweep-{sweep.name}",
+        key=f"sweep-{sweep.name}".replace("_", "-"),  # Prefect's rule
         description=told,
     )
     counts = Counter(state.name for state in states.values())
     counted = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    return f"{plural(len(states), 'point')}: {counted}.\n{told}"
+    file = SWEEPS / f"{sweep.name}.csv"
+    return f"{plural(len(states), 'point')}: {counted}.\n{told}\nThe table: {file}"
 
 
 def failures(states: dict[str, State]) -> str:
@@ -153,6 +160,21 @@ def failures(states: dict[str, State]) -> str:
             why = str(state.result(raise_on_failure=False))
             reasons.setdefault(why, []).append(name)
     return "\n".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+
+
+def plan(
+    root: Path, recipe: str, grid: Mapping[str, Any], overrides: Sequence[str], jobs: int | None
+) -> list[Point]:
+    """Return the points of a sweep, after a look at all that it was asked with.
+
+    Raises:
+        UserError: with what cannot be.
+    """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
+    refuse_unadded(root / PARAMS_FILE, [recipe])
+    check_overrides(root / PARAMS_FILE, overrides)
+    return grid_points(root, recipe, grid)
 
 
 @flow(name="sweep", persist_result=False)
@@ -178,15 +200,10 @@ def sweep(
     """
     root = Path.cwd()
     try:
-        if jobs is not None and jobs < 1:
-            raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
-        refuse_unadded(root / PARAMS_FILE, [recipe])
-        points = grid_points(root, recipe, grid)
+        points = plan(root, recipe, grid, overrides or [], jobs)
+        name = sweep_name(recipe, grid, overrides or [], name)
         with open_resources(root, jobs, worker=True) as shared:
-            running = Sweep(
-                root, sweep_name(name or recipe, {} if name else grid), points,
-                overrides or [], shared, jobs or default_jobs(),
-            )  # fmt: skip
+            running = Sweep(root, name, points, overrides or [], shared, jobs or default_jobs())
             states = run_points(running)
     except UserError as error:
         return Failed(message=str(error))
@@ -214,8 +231,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def run() -> State:
-        grid = read_grid(chosen.grid)
-        grid_points(Path.cwd(), chosen.recipe, grid)  # a mistake needs no flow to be told
+        grid = read_grid(chosen.grid)  # a mistake needs no flow to be told
+        plan(Path.cwd(), chosen.recipe, grid, chosen.overrides, chosen.jobs)
+        sweep_name(chosen.recipe, grid, chosen.overrides, chosen.name)
         return sweep(
             recipe=chosen.recipe,
             grid=grid,

@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,8 @@ from pipelines.session import Resources, Session
 from pipelines.stage_process import StageFailedError, StoppedError
 from pipelines.workspace import PREPARING, workspace
 from stages.timing import NAME as TIMING
-from thaw.core.files import read_json
+from thaw.core.errors import UserError
+from thaw.core.files import read_json, remove
 
 SECONDS_BETWEEN_LOOKS = 0.25
 
@@ -70,12 +72,6 @@ class RecordedRun:
         """Return where a file of the recipe's results is kept."""
         return self.folder.path / "files" / "results" / self.recipe / name
 
-    def tag(self, **tags: str) -> None:
-        """Add tags, to be sent with the rest."""
-        run = self.folder.read()
-        run.tags |= tags
-        self.folder.write(run)
-
 
 class Turns:
     """The same work of a stage in one workspace at a time: the second finds it in DVC's cache."""
@@ -107,30 +103,42 @@ class Turns:
 
 
 def run_variant(
-    root: Path, recipe: str, overrides: Sequence[str], shared: Resources, turns: Turns
+    root: Path,
+    recipe: str,
+    values: Mapping[str, Any],
+    shared: Resources,
+    turns: Turns,
+    overrides: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> tuple[str, RecordedRun]:
     """Run a recipe with other parameters, unless it was recorded with them before.
 
     Args:
         root: the project.
         recipe: the recipe.
-        overrides: such as ``recipes.pets_sample.seed=1``.
+        values: its other parameters by path, such as ``recipes.pets_sample.seed``.
         shared: with all else that the flow run does.
         turns: likewise.
+        overrides: further ones, in the words of `dvc exp run -S`.
+        tags: of the run, however it ends.
 
     Returns:
-        What was done, ``Unchanged`` if nothing, and the run.
+        What was done, ``Ran`` or ``Unchanged``, and the run.
 
     Raises:
-        UserError: an override that fits no parameter.
+        UserError: parameters that a stage would refuse.
         StageFailedError: with the stage, the end of its log, and where the workspace is.
     """
-    with workspace(root, overrides) as folder:
+    tags = tags or {}
+    with workspace(root, overrides, values, shared.stop) as folder:
         with PREPARING:
             pipeline = Pipeline(folder)
             graph = of_recipes(pipeline.graph, [recipe])
-            session = Session(folder, graph, pipeline.changed(graph), set(), shared)
+            session = Session(folder, graph, pipeline.changed(graph), set(), shared, tags)
             pipeline.close()
+        if refused := session.refusals.get(recipe):
+            remove(folder)
+            raise UserError(f"{recipe} was not started: {refused}")
         done: list[str] = []
         with ended(session, done, folder):
             # The run key counts what no checksum pins by its content, so that must be here.
@@ -139,9 +147,11 @@ def run_variant(
                 work(session, turns, address, done)
             run = RecordedRun(RunFolder(runs_folder(root) / run_key(folder, graph, recipe)), recipe)
             if run.is_finished:
+                run.folder.add_tags(tags)
                 return "Unchanged", run
             for address in [address for address in graph if address not in fetched]:
                 work(session, turns, address, done)
+        run.folder.add_tags(tags)
         return "Ran", run
 
 

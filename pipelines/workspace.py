@@ -1,7 +1,9 @@
 """A temporary copy of the project with other parameters, sharing DVC's cache."""
 
+import functools
 import hashlib
 import json
+import operator
 import os
 import shutil
 import subprocess
@@ -13,19 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
 
 from pipelines.places import WORKSPACES
-from stages.recipe import read_recipes
+from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
 from thaw.core.errors import UserError
-from thaw.core.files import remove
+from thaw.core.files import remove, replacing
 from thaw.params.base import did_you_mean
 
 # DVC, Hydra and the reading of params.yaml keep state of their own in a process.
 PREPARING = threading.Lock()
+SECONDS_BETWEEN_TRIES = 0.5  # while another flow is at the same workspace
+LARGE = 2**20  # bytes: no code, no params.yaml, no dvc.lock of a few recipes
 
 
 @contextmanager
-def workspace(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
+def workspace(
+    root: Path,
+    overrides: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[Path]:
     """Yield a folder in which the project has some other parameters; params.yaml stays as it is.
 
     Stages that the overrides do not touch are restored from DVC's cache. The folder is named
@@ -35,27 +45,58 @@ def workspace(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
     Args:
         root: the project.
         overrides: such as ``recipes.pets_sample.seed=1``, in the words of `dvc exp run -S`.
+        values: other parameters as they are, by path: ``recipes.pets_sample.seed``.
+        stop: ends the waiting for another flow that runs with the same. Without it, that is an
+            error.
 
     Raises:
         UserError: an override that fits no parameter, or a project without git.
     """
+    values = values or {}
     with PREPARING:
-        check_overrides(root / "params.yaml", overrides)
-    name = hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:12]
-    folder = root / WORKSPACES / name
+        check_overrides(root / PARAMS_FILE, overrides)
+    name = json.dumps([sorted(overrides), values] if values else sorted(overrides))
+    folder = root / WORKSPACES / hashlib.sha256(name.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another flow is running with {' '.join(overrides)}.") from None
-    with lock:
+    with _mine(folder.with_suffix(".lock"), stop, " ".join(overrides)):
         with PREPARING:
             _copy_project(root, folder)
             _share_cache(root, folder)
-            _apply(folder / "params.yaml", overrides)
+            _apply(folder / PARAMS_FILE, overrides)
+            set_values(folder / PARAMS_FILE, values)
         yield folder
         remove(folder)
+
+
+@contextmanager
+def _mine(file: Path, stop: threading.Event | None, told: str) -> Iterator[None]:
+    """Hold a workspace's lock."""
+    lock = FileLock(file, timeout=0)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            if stop is None or stop.wait(SECONDS_BETWEEN_TRIES):
+                raise UserError(f"another flow is running with {told}.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def set_values(file: Path, values: Mapping[str, Any]) -> None:
+    """Write other values into a params.yaml, for one recipe each, whatever sections are shared."""
+    if not values:
+        return
+    content = json.loads(json.dumps(parse_yaml(file.read_text(encoding="utf-8"))))
+    for path, value in values.items():
+        recipes, recipe, *sections, last = path.split(".")
+        for group in ("images", "ratings", recipes):
+            if recipe in (content.get(group) or {}):
+                functools.reduce(operator.getitem, sections, content[group][recipe])[last] = value
+    with replacing(file) as part:
+        YAML(typ="safe", pure=True).dump(content, part)
 
 
 def _copy_project(root: Path, folder: Path) -> None:
@@ -70,8 +111,7 @@ def _copy_project(root: Path, folder: Path) -> None:
         raise UserError(f"{root} is not under git, which overrides need. First: git init")
     for name in filter(None, listed.stdout.split("\0")):
         if (root / name).is_file() and not name.startswith("tests/"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, folder / name)
+            _copy(root / name, folder / name)
     for raw in sorted(root.glob("data/*/raw")):
         there = folder / raw.relative_to(root)
         if not there.exists():
@@ -81,6 +121,16 @@ def _copy_project(root: Path, folder: Path) -> None:
     features = folder / ".thaw" / "features"
     if not features.is_symlink():
         features.symlink_to(root / ".thaw" / "features")
+
+
+def _copy(file: Path, to: Path) -> None:
+    """Copy a file that may be changed there; what is large is data, and linked."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if file.stat().st_size < LARGE:
+        shutil.copyfile(file, to)
+    elif not to.exists() or not to.samefile(file):
+        to.unlink(missing_ok=True)
+        os.link(file, to)
 
 
 def _share_cache(root: Path, folder: Path) -> None:
@@ -113,16 +163,24 @@ def check_overrides(params: Path, overrides: Sequence[str]) -> None:
                 f"override {override}: write recipes.RECIPE.KEY=VALUE, as in "
                 f"recipes.{next(iter(recipes))}.seed=1."
             )
-        node: Any = recipes
-        for part in path:
-            if isinstance(node, Mapping) and part not in node:
-                raise UserError(
-                    f"override {override}: params.yaml has no {part!r} there; "
-                    f"{did_you_mean(part, list(node))}"
-                )
-            node = node[part] if isinstance(node, Mapping) else None
+        check_path(recipes, path, f"override {override}")
     with tempfile.TemporaryDirectory() as folder:
         _apply(Path(shutil.copy(params, folder)), overrides)
+
+
+def check_path(recipes: Mapping[str, Any], path: Sequence[str], told: str) -> None:
+    """Refuse a path that leads nowhere.
+
+    Raises:
+        UserError: with a key that comes near to a wrong one, after `told`.
+    """
+    node: Any = recipes
+    for part in path:
+        if isinstance(node, Mapping) and part not in node:
+            raise UserError(
+                f"{told}: params.yaml has no {part!r} there; {did_you_mean(part, list(node))}"
+            )
+        node = node[part] if isinstance(node, Mapping) else None
 
 
 def _apply(params: Path, overrides: Sequence[str]) -> None:

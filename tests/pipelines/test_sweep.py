@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from test_dvc import output_hashes
 pytestmark = pytest.mark.slow
 
 SWEEP = (sys.executable, "-m", "pipelines.sweep")
+NAMED = ("--name", "it")
 
 
 def rows(project: Project, name: str) -> pd.DataFrame:
@@ -64,15 +66,14 @@ def test_a_grid_is_run_tabled_and_tagged(trained: Project, prefect: dict[str, st
 
     # Runs that MLflow can compare, under one tag; the project is as it was.
     runs = [run for run in stored_runs(trained) if "thaw.sweep.two-rates" in run.data.tags]
-    finished = {run.info.run_name for run in runs}
-    assert finished == set(table["run"].dropna())
-    for run in runs:
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    assert {run.info.run_name for run in finished} == set(table["run"].dropna())
+    for run in finished:
         (row,) = table[table["run"] == run.info.run_name].to_dict("records")
-        assert run.info.status == "FINISHED"
         assert run.data.params["fit_unfrozen.lr"] == row["fit_unfrozen.lr"]
         assert run.data.params["seed"] == row["seed"]
         assert run.data.metrics["valid/error_rate"] == pytest.approx(row["error_rate"])
-    assert len(runs) == 4
+    assert len(finished) == 4
     assert len(known & {run.info.run_id for run in runs}) == 1
     after = output_hashes(trained)
     assert {k: v for k, v in after.items() if not k.startswith("results/sweeps/")} == before
@@ -84,13 +85,13 @@ def test_stages_that_points_share_run_once(
 ) -> None:
     project = new_project()
     project.write_recipes({"quick": recipe})
-    project.run(*SWEEP, "quick", "fit_unfrozen.lr=1e-3,2e-3,3e-3", "-j", "3", **prefect)
+    project.run(*SWEEP, "quick", "fit_unfrozen.lr=1e-3,2e-3,3e-3", "-j", "3", *NAMED, **prefect)
     flow = last_flow(prefect)["id"]
     logs = ask(prefect, "logs", logs={"flow_run_id": {"any_": [flow]}}, limit=200)
     told = [line["message"] for line in logs]
     ran = {name: told.count(f"Running stage '{name}@quick':") for name in FITS}
     assert ran == {"fit_frozen": 1, "fit_unfrozen": 3}
-    assert rows(project, "quick-fit-unfrozen-lr")["status"].tolist() == ["done"] * 3
+    assert rows(project, "it")["status"].tolist() == ["done"] * 3
     assert not (project.folder / "models").exists()
     assert len({recipe_of(run) for run in stored_runs(project)}) == 1
 
@@ -102,17 +103,59 @@ def test_every_fold_once_and_every_group_once(
     recipe["split"]["by"] = {"rule": "folds", "of": "stratified", "folds": 3}
     project.write_recipes({"quick": recipe})
     project.commit("Folds")
-    done = project.run(*SWEEP, "quick", "split.by.fold=each", **prefect)
-    table = rows(project, "quick-split-by-fold")
+    done = project.run(*SWEEP, "quick", "split.by.fold=each", *NAMED, **prefect)
+    table = rows(project, "it")
     assert table["split.by.fold"].tolist() == [0, 1, 2]
     assert table["items"].sum() == 48  # each image held out once
     assert f"Mean: error_rate {table['error_rate'].mean():.4f}" in done.stdout
 
-    recipe["split"]["by"] = {"rule": "group", "column": "folder", "valid": ["x"]}
+
+def test_every_group_is_held_out_once_and_two_sweeps_share_points(
+    new_project: Callable[[], Project], recipe: dict, shapes_archive: Path, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    people = ("Ann", "Jürgen", "Zoë", "p\\2")
+    recipe["download"]["url"] = str(by_person(shapes_archive, project.folder.parent, people))
+    recipe["split"] |= {
+        "by": {"rule": "group", "column": "person", "valid": ["Ann"], "same": [["Zoë", "p\\2"]]},
+        "columns": r"/(?P<person>[^/]+)_\d+\.png$",
+    }
     project.write_recipes({"quick": recipe})
-    done = project.run(*SWEEP, "quick", "split.by.valid=each", ok=False, **prefect)
-    assert "First: dvc repro split@quick" in done.stderr
-    assert "Traceback" not in done.stderr
+    project.commit("People")
+    project.run("dvc", "repro", "split@quick")
+    command = [*SWEEP, "quick", "split.by.valid=each", "-j", "1"]
+    running = [
+        subprocess.Popen(
+            [*command, "--name", name],
+            cwd=project.folder,
+            env=environment() | prefect,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    told = [process.communicate(timeout=1200)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    for name in ("one", "two"):
+        table = rows(project, name)
+        assert table["split.by.valid"].tolist() == ['["Ann"]', '["Jürgen"]', '["Zoë", "p\\\\2"]']
+        assert table["status"].tolist() == ["done"] * 3
+        assert table["items"].tolist() == [12, 12, 24]
+    runs = stored_runs(project)
+    assert len(runs) == 3
+    assert all({"thaw.sweep.one", "thaw.sweep.two"} <= run.data.tags.keys() for run in runs)
+
+
+def by_person(archive: Path, folder: Path, people: tuple[str, ...]) -> Path:
+    """The same images with a person's name each."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    for image in sorted((folder / "shapes").rglob("*.png")):
+        image.rename(image.with_name(f"{people[int(image.stem) % len(people)]}_{image.name}"))
+    with tarfile.open(folder / "people.tgz", "w:gz") as tar:
+        tar.add(folder / "shapes", "shapes")
+    return folder / "people.tgz"
 
 
 def test_a_killed_sweep_goes_on_where_it_stopped(
@@ -121,19 +164,19 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
     project = new_project()
     project.write_recipes({"quick": recipe})
     project.commit("Begin")
-    command = [*SWEEP, "quick", "seed=1,2,3", "-j", "1"]
+    command = [*SWEEP, "quick", "seed=1,2,3", "-j", "1", *NAMED]
     running = subprocess.Popen(command, cwd=project.folder, env=environment() | prefect)
-    file = project.folder / "results" / "sweeps" / "quick-seed.csv"
+    file = project.folder / "results" / "sweeps" / "it.csv"
     while not file.exists():
         assert running.poll() is None
         time.sleep(0.2)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    first = rows(project, "quick-seed")
+    first = rows(project, "it")
     assert sorted(first["status"].unique()) == ["done", "waiting"]
     before = {run.info.run_id for run in stored_runs(project)}
     project.run(*command, **prefect)
-    table = rows(project, "quick-seed")
+    table = rows(project, "it")
     assert table["status"].tolist() == ["done"] * 3
     states = {
         run["name"]: run["state_name"] for run in task_runs(prefect, last_flow(prefect)["id"])
@@ -157,6 +200,8 @@ def test_mistakes_are_told_before_anything_runs(trained: Project, tmp_path: Path
         (("quick", "seed=1,1"), "seed: 1 is there twice."),
         (("quick", "seed=[1"), "seed=[1: "),
         (("quick", "split.by.fold=each"), "quick has neither there"),
+        (("quick", "seed=1", "-S", "recipes.quick.sede=3"), "params.yaml has no 'sede' there"),
+        (("quick", "seed=1", "-j", "0"), "jobs: 0 points at once"),
     ):
         done = trained.run(*SWEEP, *arguments, ok=False, **alone)
         assert done.returncode == 1

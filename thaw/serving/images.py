@@ -11,10 +11,10 @@ import torch
 
 from thaw.answers import Answer, answer
 from thaw.bands import reader
-from thaw.images import BadImageError, Decoded, read_images
+from thaw.images import BadImageError, Decoded, Reader, read_images
 from thaw.predict import read_thresholds
 from thaw.predictor import Predictor, open_as_validated
-from thaw.serving.columns import Cells, cells_of, input_columns
+from thaw.serving.columns import PATH, Cells, cells_of, input_columns
 from thaw.serving.files import file_of
 from thaw.vision.task import Task
 
@@ -77,7 +77,7 @@ class ImageService:
     def _decode(self, rows: Sequence[Cells]) -> list[Decoded | BadImageError]:
         """Decode a batch's images as `pack` does, through files: what decodes them reads files."""
         about = self.predictor.about
-        read = reader(about.model.channels, about.bands)
+        read = never_failing(reader(about.model.channels, about.bands))
         with tempfile.TemporaryDirectory(prefix="thaw-") as scratch:
             places = [
                 place_of(row, about.bands, Path(scratch, str(n))) for n, row in enumerate(rows)
@@ -85,6 +85,18 @@ class ImageService:
             files = [place for place in places if isinstance(place, Path)]
             decoded = read_images(read, files, about.presize)
             return [next(decoded) if isinstance(place, Path) else place for place in places]
+
+
+def never_failing(read: Reader) -> Reader:
+    """Take what fails on one file, a disk of the network too, for that file's own trouble."""
+
+    def read_or_say(file: Path, presize: int) -> Decoded:
+        try:
+            return read(file, presize)
+        except OSError as error:
+            raise BadImageError(f"{PATH}: no file there that can be read") from error
+
+    return read_or_say
 
 
 def place_of(cells: Cells, bands: Sequence[str], scratch: Path) -> Path | BadImageError:

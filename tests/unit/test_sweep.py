@@ -1,0 +1,182 @@
+"""Grids, their tables, and the one number that retraining changes."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from project import ROOT
+
+from pipelines.edit import set_number
+from pipelines.grid import Point, grid_points, read_grid, sweep_name
+from pipelines.sweep_table import Row, best, spread, table, write_tables
+from pipelines.workspace import set_values
+from stages.recipe import read_recipes
+from thaw.core.errors import UserError
+
+PARAMS = (ROOT / "params.yaml").read_text()
+PUBLISHED = """
+published:
+  pets: &pets
+    fit: &fit {epochs: 12, lr: 1e-3}   # twelve
+  birds: &birds
+    <<: *pets
+images: &images
+  pets: *pets
+  own: {fit: {epochs: 12, lr: 1e-3}}
+  merged:
+    fit:
+      <<: *fit
+      lr: 1e-2
+recipes: *images
+"""
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    file = tmp_path / "params.yaml"
+    file.write_text(PARAMS)
+    return file
+
+
+@pytest.mark.parametrize(
+    "value",
+    [7, 1e-5, True, None, "01", "no", "a\\b", r"(.+)_\d+\.jpg$", "Jürgen", "${x}", 'a "b" #c', "猫",
+     [["01"], ["Zoë"]], [1e-4, "auto"], "1e-3", ""],
+)  # fmt: skip
+def test_a_value_arrives_as_it_is_and_changes_no_other(params: Path, value: object) -> None:
+    before = read_recipes(params)
+    point = Point("bears_sample", {"split.label.rule": value, "fit_frozen.weight_decay": value})
+    set_values(params, point.paths)
+    after = read_recipes(params)
+    assert after["bears_sample"]["split"]["label"].pop("rule") == value
+    assert after["bears_sample"]["fit_frozen"].pop("weight_decay") == value
+    before["bears_sample"]["split"]["label"].pop("rule")
+    assert after == before
+
+
+def test_a_grid_is_read_as_params_yaml_is() -> None:
+    assert read_grid(["lr=1e-3,[1e-4, auto]", "seed=0, 1", "arch=resnet18"]) == {
+        "lr": [1e-3, [1e-4, "auto"]],
+        "seed": [0, 1],
+        "arch": ["resnet18"],
+    }
+
+
+def test_points_are_all_combinations_the_last_parameter_first() -> None:
+    grid = {"fit_frozen.lr": [0.1, [0.1, 0.2]], "seed": [1, 2]}
+    names = [point.name for point in grid_points(ROOT, "pets_sample", grid)]
+    assert names == [
+        "fit_frozen.lr=0.1 seed=1", "fit_frozen.lr=0.1 seed=2",
+        "fit_frozen.lr=[0.1, 0.2] seed=1", "fit_frozen.lr=[0.1, 0.2] seed=2",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("seed=1,'1'", "seed: 1 is there twice"),
+        ("seed=2020-01-01", "is no number, text, truth value or list"),
+        ("seed={a: 1}", "of a mapping name the key within"),
+        ("seed=1,1", "seed: 1 is there twice"),
+        ("fit_frozen.epochz=1", "did you mean 'epochs'?"),
+        ("fit_frosen.epochs=1", "did you mean 'fit_frozen'?"),
+        ("split.by.fold=each", "pets_sample has neither there"),
+    ],
+)
+def test_odd_values_are_told(argument: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        grid_points(ROOT, "pets_sample", read_grid([argument]))
+    assert told in str(error.value)
+
+
+def test_groups_are_known_once_the_items_are(params: Path) -> None:
+    with pytest.raises(UserError, match="First: dvc repro split@biwi_sample"):
+        grid_points(params.parent, "biwi_sample", {"split.by.valid": "each"})
+
+
+def test_sweeps_over_other_values_have_other_names() -> None:
+    names = {
+        sweep_name("r_s", {"fit.lr": [1, 2]}, [], None),
+        sweep_name("r_s", {"fit.lr": [1]}, [], None),
+        sweep_name("r_s", {"fit.lr": [1]}, ["recipes.r_s.seed=1"], None),
+    }
+    assert len(names) == 3
+    assert all(name.startswith("r_s-fit-lr-") for name in names)
+    assert sweep_name("r", {}, [], "Two rates!") == "two-rates"
+    with pytest.raises(UserError, match="use letters and digits"):
+        sweep_name("r", {}, [], "???")
+
+
+POINTS = [Point("r", {"lr": lr, "seed": seed}) for lr in (0.1, 0.2, 0.3) for seed in (1, 2)]
+
+
+def rows(*errors: float | None) -> dict[str, Row]:
+    """A row for each point, failed where there is no error rate."""
+    return {
+        point.name: Row("failed", why="odd")
+        if error is None
+        else Row("done", {"items": 40.0, "error_rate": error}, 1.0, "r-1")
+        for point, error in zip(POINTS, errors, strict=True)
+    }
+
+
+def test_mean_and_spread_say_over_how_many_points() -> None:
+    found = table(POINTS, rows(0.1, 0.3, 0.05, None, 0.4, 0.5))
+    groups = spread(found, ["lr", "seed"], {"seed"})
+    assert groups is not None
+    assert groups["points"].tolist() == [2, 1, 2]
+    assert groups["of"].tolist() == [2, 2, 2]
+    assert groups["mean"].tolist() == pytest.approx([0.2, 0.05, 0.45])
+    assert groups["sd"].tolist()[0] == pytest.approx(0.2 / 2**0.5)
+    # A lucky point whose other seed failed does not win.
+    told = best(found, groups, ["lr", "seed"], {"seed"})
+    assert told == (
+        "Best on average: error_rate 0.2000 over 2 of 2 points, standard deviation 0.1414 "
+        "(0.1000 to 0.3000), with lr=0.1."
+    )
+
+
+def test_equal_points_are_both_named() -> None:
+    found = table(POINTS, rows(0.3, 0.2, 0.4, 0.2, 0.5, None))
+    told = best(found, None, ["lr", "seed"], set())
+    assert told == "Best: error_rate 0.2000 with lr=0.1 seed=2 and with lr=0.2 seed=2."
+
+
+def test_a_table_has_whole_numbers_and_no_invented_ones(tmp_path: Path) -> None:
+    write_tables(tmp_path, "s", POINTS, rows(0.1, None, 0.2, 0.2, 0.2, 0.2), {"seed"})
+    lines = (tmp_path / "results/sweeps/s.csv").read_text().splitlines()
+    assert lines[0] == "lr,seed,status,error_rate,items,seconds,run,why"
+    assert lines[1] == "0.1,1,done,0.1,40,1.0,r-1,"
+    assert lines[2] == "0.1,2,failed,,,,,odd"
+    assert len(pd.read_csv(tmp_path / "results/sweeps/s-spread.csv")) == 3
+    write_tables(tmp_path, "s", POINTS, rows(0.1, None, 0.2, 0.2, 0.2, 0.2), set())
+    assert not (tmp_path / "results/sweeps/s-spread.csv").exists()
+
+
+def test_one_number_is_changed_and_nothing_else(params: Path) -> None:
+    set_number(params, "bears_sample", "fit_unfrozen", "epochs", 17)
+    pairs = zip(PARAMS.splitlines(), params.read_text().splitlines(), strict=True)
+    ((was, now),) = [(a, b) for a, b in pairs if a != b]
+    assert now == was.replace("epochs: 3", "epochs: 17")
+    assert read_recipes(params)["bears_sample"]["fit_unfrozen"]["epochs"] == 17
+
+
+@pytest.mark.parametrize(("recipe", "shared"), [("pets", True), ("own", False), ("merged", True)])
+def test_a_number_that_another_recipe_shares_stays(params: Path, recipe: str, shared: bool) -> None:
+    params.write_text(PUBLISHED)
+    if not shared:
+        set_number(params, recipe, "fit", "epochs", 3)
+        assert params.read_text() == PUBLISHED.replace(
+            "own: {fit: {epochs: 12", "own: {fit: {epochs: 3"
+        )
+        return
+    with pytest.raises(UserError, match=f"Give {recipe} a section `fit:` of its own"):
+        set_number(params, recipe, "fit", "epochs", 3)
+    assert params.read_text() == PUBLISHED
+
+
+def test_a_published_recipe_that_nobody_builds_on_is_changed(params: Path) -> None:
+    text = PUBLISHED.replace("  birds: &birds\n    <<: *pets\n", "").replace("      <<: *fit\n", "")
+    params.write_text(text)
+    set_number(params, "pets", "fit", "epochs", 3)
+    assert params.read_text() == text.replace("&fit {epochs: 12", "&fit {epochs: 3")
