@@ -106,10 +106,11 @@ def run_points(sweep: Sweep) -> dict[str, State]:
     try:
         futures = {point_task(sweep, point): point for point in sweep.points}
         for future in as_completed(list(futures)):
-            point = futures[future]
-            states[point.name] = future.state
-            if not future.state.is_completed():
-                why = str(future.state.result(raise_on_failure=False))
+            future.wait()  # it is done, but may not know its own end yet
+            point, state = futures[future], future.state
+            states[point.name] = state
+            if not state.is_completed():
+                why = str(state.result(raise_on_failure=False))
                 sweep.note(point, Row("failed", why=" ".join(why.split("\n")[:2])))
     except BaseException:
         sweep.shared.stop.set()
