@@ -1,6 +1,7 @@
 """`python -m pipelines.registry` against real stores: versions, aliases, and who is champion."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -219,12 +220,26 @@ def test_a_champion_of_someone_else_stays(second: Project) -> None:
     client.delete_model_version(MODEL, foreign.version)
 
 
+def standing(version: str, value: float, data: dict[str, str] | None = None) -> Standing:
+    data = {"thaw.data.items": "md5"} if data is None else data
+    return Standing(version, "mean_average_precision", value, 9, data)
+
+
 def test_higher_is_better_for_mean_average_precision() -> None:
-    low, high = (
-        Standing(n, "mean_average_precision", v, 9, {}) for n, v in (("1", 0.3), ("2", 0.4))
-    )
+    low, high = standing("1", 0.3), standing("2", 0.4)
     assert judge(high, low, "1").moves
     assert not judge(low, high, "2").moves
+
+
+def test_no_number_is_no_champion_and_unknown_data_no_ground_to_compare() -> None:
+    nothing, low = standing("1", math.nan), standing("2", 0.3)
+    assert not judge(nothing, None, None).moves
+    assert not judge(nothing, low, "2").moves
+    assert judge(low, nothing, "1").moves
+    for mine, others in (({}, {}), ({}, None), (None, {})):
+        verdict = judge(standing("3", 0.9, mine), standing("2", 0.3, others), "2")
+        assert not verdict.moves
+        assert "of which data one of them is, is not known" in verdict.sentence
 
 
 def test_a_store_that_is_down_is_a_message(second: Project) -> None:

@@ -54,6 +54,10 @@ def test_a_grid_is_run_tabled_and_tagged(trained: Project, prefect: dict[str, st
     }
     assert "6 points: 2 Failed, 3 Ran, 1 Unchanged." in done.stdout
 
+    by_key = {artifact["key"]: artifact for artifact in ask(prefect, "artifacts/latest")}
+    assert len(json.loads(by_key["sweep-two-rates"]["data"])) == 6
+    assert "Best on average" in by_key["sweep-two-rates"]["description"]
+
     # Mean and spread over the seeds.
     spread = rows(trained, "two-rates-spread")
     for rate, group in table[table["status"] == "done"].groupby("fit_unfrozen.lr"):

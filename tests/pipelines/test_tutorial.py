@@ -92,5 +92,5 @@ def test_every_command_does_what_the_page_says(
         told[line] = type_(line)
     assert "version 2" in told["python -m pipelines.registry photos"]
     assert "becomes champion" not in told["python -m pipelines.registry photos"]
-    assert "--champion 2" in PAGE
+    assert "version 2 is champion" in told["python -m pipelines.registry photos --champion 2"]
     assert stages_run(project.run("dvc", "repro").stdout) == []
