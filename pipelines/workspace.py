@@ -26,7 +26,8 @@ from thaw.params.base import did_you_mean
 # DVC, Hydra and the reading of params.yaml keep state of their own in a process.
 PREPARING = threading.Lock()
 SECONDS_BETWEEN_TRIES = 0.5  # while another flow is at the same workspace
-LARGE = 2**20  # bytes: no code, no params.yaml, no dvc.lock of a few recipes
+LARGE = 2**20  # bytes; larger files are linked
+WRITTEN = (".yaml", ".lock")  # files of these names are written in a workspace, so never linked
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def workspace(
     name = json.dumps([sorted(overrides), values] if values else sorted(overrides))
     folder = root / WORKSPACES / hashlib.sha256(name.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    with _mine(folder.with_suffix(".lock"), stop, " ".join(overrides)):
+    with _mine(folder.with_suffix(".lock"), stop, " ".join(overrides) or str(values)):
         with PREPARING:
             _copy_project(root, folder)
             _share_cache(root, folder)
@@ -126,10 +127,10 @@ def _copy_project(root: Path, folder: Path) -> None:
 def _copy(file: Path, to: Path) -> None:
     """Copy a file that may be changed there; what is large is data, and linked."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    if file.stat().st_size < LARGE:
+    to.unlink(missing_ok=True)  # a link would be written through
+    if file.stat().st_size < LARGE or file.suffix in WRITTEN:
         shutil.copyfile(file, to)
-    elif not to.exists() or not to.samefile(file):
-        to.unlink(missing_ok=True)
+    else:
         os.link(file, to)
 
 

@@ -9,7 +9,7 @@ from project import ROOT
 from pipelines.edit import set_number
 from pipelines.grid import Point, grid_points, read_grid, sweep_name
 from pipelines.sweep_table import Row, best, spread, table, write_tables
-from pipelines.workspace import set_values
+from pipelines.workspace import LARGE, _copy, set_values
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 
@@ -52,6 +52,22 @@ def test_a_value_arrives_as_it_is_and_changes_no_other(params: Path, value: obje
     assert after["bears_sample"]["fit_frozen"].pop("weight_decay") == value
     before["bears_sample"]["split"]["label"].pop("rule")
     assert after == before
+
+
+def test_a_workspace_links_what_is_large_and_writes_through_no_link(tmp_path: Path) -> None:
+    source, there = tmp_path / "source", tmp_path / "there"
+    source.mkdir()
+    for name, size in (("photos.tgz", LARGE), ("dvc.lock", LARGE), ("stage.py", 10)):
+        (source / name).write_bytes(b"0" * size)
+        _copy(source / name, there / name)
+    linked = {f.name for f in there.iterdir() if f.samefile(source / f.name)}
+    assert linked == {"photos.tgz"}
+    # What was linked is small now: a copy must not go into the file that it was a link to.
+    (source / "photos.tgz").rename(source / "old.tgz")
+    (source / "photos.tgz").write_bytes(b"1")
+    _copy(source / "photos.tgz", there / "photos.tgz")
+    assert (source / "old.tgz").read_bytes() == b"0" * LARGE
+    assert (there / "photos.tgz").read_bytes() == b"1"
 
 
 def test_a_grid_is_read_as_params_yaml_is() -> None:
