@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
 
 from pipelines.places import WORKSPACES
 from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
@@ -96,8 +95,9 @@ def set_values(file: Path, values: Mapping[str, Any]) -> None:
         for group in ("images", "ratings", recipes):
             if recipe in (content.get(group) or {}):
                 functools.reduce(operator.getitem, sections, content[group][recipe])[last] = value
+    # As JSON, which is YAML that all parsers read alike: DVC's stumbles over `{a: b:c}`.
     with replacing(file) as part:
-        YAML(typ="safe", pure=True).dump(content, part)
+        part.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _copy_project(root: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dvc.utils.serialize import load_yaml
 from project import ROOT
 
 from pipelines.edit import set_number
@@ -48,6 +49,7 @@ def test_a_value_arrives_as_it_is_and_changes_no_other(params: Path, value: obje
     point = Point("bears_sample", {"split.label.rule": value, "fit_frozen.weight_decay": value})
     set_values(params, point.paths)
     after = read_recipes(params)
+    assert load_yaml(str(params))["recipes"] == after  # as DVC reads it
     assert after["bears_sample"]["split"]["label"].pop("rule") == value
     assert after["bears_sample"]["fit_frozen"].pop("weight_decay") == value
     before["bears_sample"]["split"]["label"].pop("rule")
