@@ -1,5 +1,6 @@
 """The points of a sweep: every combination of some parameters' values."""
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -13,12 +14,12 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from pipelines.published import find_recipe
 from pipelines.workspace import check_path
 from stages.common.paths import Paths
-from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
+from stages.recipe import PARAMS_FILE, parse_yaml
 from thaw.core.errors import UserError
 from thaw.core.files import read_parquet
-from thaw.params.base import did_you_mean
 
 EACH = "each"  # instead of values: every fold, or every group held out once
 # What says by chance alone how good a recipe is: its mean counts, not its best.
@@ -90,21 +91,19 @@ def grid_points(root: Path, recipe: str, grid: Mapping[str, Any]) -> list[Point]
     Raises:
         UserError: no such recipe or parameter, or no list of values.
     """
-    recipes = read_recipes(root / PARAMS_FILE)
-    if recipe not in recipes:
-        raise UserError(f"params.yaml: no recipe {recipe}; {did_you_mean(recipe, list(recipes))}")
+    there = find_recipe(root / PARAMS_FILE, recipe)
     if not grid:
         raise UserError("a sweep needs a parameter and its values, as in seed=0,1,2.")
     expanded = {
-        key: _each(root, recipe, recipes[recipe], key) if values in (EACH, [EACH]) else values
+        key: _each(root, recipe, there, key) if values in (EACH, [EACH]) else values
         for key, values in grid.items()
     }
     for key, values in expanded.items():
         _check_values(key, values)
-        if _is_absent(recipes[recipe], key):
-            _check_default(recipe, recipes[recipe], key, values[0])
+        if _is_absent(there, key):
+            _check_default(recipe, there, key, values[0])
         else:
-            check_path(recipes[recipe], key.split("."), key)
+            check_path(there, key.split("."), key)
     return [
         Point(recipe, dict(zip(expanded, values, strict=True)))
         for values in itertools.product(*expanded.values())
@@ -145,7 +144,7 @@ def _check_default(recipe: str, values: Mapping[str, Any], key: str, value: Any)
     """Refuse a parameter that no recipe has, such as one that is misspelt."""
     from stages.check import check_recipe
 
-    changed = json.loads(json.dumps(values))
+    changed = copy.deepcopy(dict(values))
     *sections, last = key.split(".")
     functools.reduce(operator.getitem, sections, changed)[last] = value
     known = check_recipe(recipe, values)

@@ -12,7 +12,7 @@ import thaw
 from stages.common.paths import Paths
 from thaw.core.files import read_json, read_parquet, write_parquet
 from thaw.params.training.fit import OneCycle
-from thaw.serving.columns import input_columns
+from thaw.serving.columns import RATED, RATED_COLUMNS, input_columns
 from thaw.serving.service import Settings, write_settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ REQUIREMENTS = (
 )  # fmt: skip
 # Of which torch is not the same without the other, and that only images need.
 ONLY_IMAGES = ("torchvision",)
-RATED = ("rated.parquet", ["user", "user_row", "item_row", "split"])
 
 
 def requirements(task: str) -> list[str]:
@@ -106,8 +105,8 @@ def saved_model(
             "settings": write_settings(Path(scratch), settings_of(values)),
         }
         if about["task"] == RATINGS:
-            files["rated"] = Path(scratch, RATED[0])
-            write_parquet(files["rated"], read_parquet(root / paths.items)[RATED[1]])
+            files["rated"] = Path(scratch, RATED)
+            write_parquet(files["rated"], read_parquet(root / paths.items)[RATED_COLUMNS])
         else:
             files["threshold"] = root / paths.threshold
         with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from stages.recipe import is_of_ratings, read_group, read_recipes
 from thaw.core.errors import UserError
@@ -33,6 +34,23 @@ def add_published(file: Path, wanted: list[str]) -> list[str]:
         _add_line(file, "ratings" if is_of_ratings(published[recipe]) else "images", recipe)
         for recipe in lacking
     ]
+
+
+def find_recipe(file: Path, recipe: str) -> dict[str, Any]:
+    """Return the sections of a recipe that runs.
+
+    Raises:
+        UserError: there is none; with the command that adds it if it is a published one.
+    """
+    there = read_recipes(file)
+    if recipe in there:
+        return there[recipe]
+    if recipe in read_group(file, "published"):
+        raise UserError(
+            f"{recipe} is published, but not under `recipes:` of {file.name}. First: "
+            f"python -m pipelines.train {recipe}"
+        )
+    raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, list(there))}")
 
 
 def refuse_unadded(file: Path, wanted: list[str]) -> None:

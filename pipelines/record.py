@@ -102,9 +102,14 @@ def git_tags(root: Path) -> dict[str, str]:
 def data_tags(pipeline: Pipeline, recipe: str) -> dict[str, str]:
     """Return the MD5 that DVC knows of the data that was trained on."""
     paths = Paths(recipe)
-    made = {out: md5 for stage in pipeline.graph.values() for out, md5 in stage.outs.items()}
+    made = made_md5s(pipeline)
     wanted = {"items": paths.items, "packed": paths.packed}
     return {f"thaw.data.{name}": md5 for name, p in wanted.items() if (md5 := made.get(str(p)))}
+
+
+def made_md5s(pipeline: Pipeline) -> dict[str, str | None]:
+    """Return the MD5 that DVC knows of each output, by its path."""
+    return {out: md5 for stage in pipeline.graph.values() for out, md5 in stage.outs.items()}
 
 
 def model_tags(recipe: str) -> dict[str, str]:
@@ -116,8 +121,7 @@ def model_tags(recipe: str) -> dict[str, str]:
 def weights_tags(pipeline: Pipeline, recipe: str) -> dict[str, str]:
     """Return where the model's weights are, and the MD5 by which DVC's cache has them."""
     path = str(Paths(recipe).model)
-    made = {out: md5 for stage in pipeline.graph.values() for out, md5 in stage.outs.items()}
-    md5 = made.get(path)
+    md5 = made_md5s(pipeline).get(path)
     return {"thaw.model.path": path, "thaw.model.md5": md5} if md5 else {}
 
 

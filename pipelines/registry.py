@@ -20,16 +20,16 @@ from filelock import FileLock
 from pipelines.graph import RECORD, Pipeline
 from pipelines.logged_model import saved_model
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
+from pipelines.published import find_recipe
 from pipelines.record import check_parameters, record, weights_tags
 from pipelines.run_key import run_key
 from pipelines.runs import RunFolder
 from pipelines.standing import Standing, data_of, judge, standing_tags
 from pipelines.store import KEY, Store, StoreError, store_errors
 from stages.common.paths import Paths
-from stages.recipe import read_recipes
+from stages.recipe import PARAMS_FILE
 from thaw.core.errors import UserError
 from thaw.core.files import read_json
-from thaw.params.base import did_you_mean
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -91,11 +91,7 @@ def finished(root: Path, recipe: str) -> Finished:
             parameters, or were changed since.
         FileNotFoundError: a file of it is not there.
     """
-    recipes = read_recipes(root / "params.yaml")
-    if recipe not in recipes:
-        raise UserError(
-            f"params.yaml: recipes.{recipe} does not exist; {did_you_mean(recipe, recipes)}"
-        )
+    values = find_recipe(root / PARAMS_FILE, recipe)
     noted = root / Paths(recipe).run
     again = f"First: dvc repro {RECORD}@{recipe}"
     if not noted.exists():
@@ -115,7 +111,7 @@ def finished(root: Path, recipe: str) -> Finished:
         raise UserError(f"{recipe}: {Paths(recipe).model} is not what DVC made. {again}")
     metrics = read_json(root / Paths(recipe).result("evaluate", "metrics.json"))
     tags = data_of(folder.read().tags) | weights | standing_tags(metrics)
-    return Finished(recipe, recipes[recipe], folder, tags | {KEY: key}, metrics)
+    return Finished(recipe, values, folder, tags | {KEY: key}, metrics)
 
 
 def _judged(recipe: str) -> list[Path]:

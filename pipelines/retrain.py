@@ -16,9 +16,8 @@ from pipelines.environment import set_defaults
 
 set_defaults()  # before Prefect is imported
 
-from prefect import Task, flow, task  # noqa: E402
+from prefect import Task, flow  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
@@ -26,18 +25,25 @@ from pipelines.edit import set_number, with_number  # noqa: E402
 from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.graph import Pipeline, of_recipes  # noqa: E402
 from pipelines.places import runs_folder  # noqa: E402
+from pipelines.published import find_recipe  # noqa: E402
 from pipelines.run_key import run_key  # noqa: E402
 from pipelines.runs import RunFolder  # noqa: E402
-from pipelines.session import Resources, open_resources  # noqa: E402
+from pipelines.session import (  # noqa: E402
+    Resources,
+    artifact_key,
+    open_resources,
+    retried_task,
+)
 from pipelines.stage_process import StageFailedError  # noqa: E402
-from pipelines.train import RETRY_DELAYS, FailedError, may_help, run_pipeline  # noqa: E402
+from pipelines.standing import is_better  # noqa: E402
+from pipelines.train import FailedError, run_pipeline  # noqa: E402
 from pipelines.variant import RecordedRun, Turns, run_variant  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
-from stages.recipe import PARAMS_FILE, read_recipes  # noqa: E402
+from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.chance import error_of, telling_metric  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
-from thaw.params.base import did_you_mean, plural  # noqa: E402
+from thaw.params.base import plural  # noqa: E402
 from thaw.report.sentence import headline_metric  # noqa: E402
 
 FITS = ("fit_unfrozen", "fit_frozen", "fit")  # the last that trained is looked at
@@ -78,9 +84,7 @@ def finished_run(root: Path, recipe: str) -> RecordedRun:
     Raises:
         UserError: no such recipe, or it is not trained and recorded as it is now.
     """
-    recipes = read_recipes(root / PARAMS_FILE)
-    if recipe not in recipes:
-        raise UserError(f"params.yaml: no recipe {recipe}; {did_you_mean(recipe, list(recipes))}")
+    find_recipe(root / PARAMS_FILE, recipe)
     pipeline = Pipeline(root)
     key = run_key(root, of_recipes(pipeline.graph, [recipe]), recipe)
     pipeline.close()
@@ -134,11 +138,6 @@ def plan(root: Path, recipe: str, fit: str | None) -> tuple[RecordedRun, Choice]
     return before, choice
 
 
-def is_better(metric: str, value: float, other: float) -> bool:
-    """Say whether a metric's value is better than another."""
-    return error_of(metric, value) < error_of(metric, other)
-
-
 def variant_task(
     root: Path, before: RecordedRun, choice: Choice, shared: Resources
 ) -> Task[[], RecordedRun]:
@@ -146,20 +145,11 @@ def variant_task(
     key = f"recipes.{before.recipe}.{choice.fit}.epochs"
     tags = {"thaw.retrain": f"{before.name}, best of {plural(choice.trained, 'epoch')}"}
 
-    @task(
-        name="retrain",
-        task_run_name=f"{key}={choice.epochs}",
-        retries=len(RETRY_DELAYS),
-        retry_delay_seconds=RETRY_DELAYS,
-        retry_condition_fn=may_help,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
     def work() -> RecordedRun:
         values = {key: choice.epochs}
         return run_variant(root, before.recipe, values, shared, Turns(), tags=tags)[1]
 
-    return work
+    return retried_task(work, "retrain", f"{key}={choice.epochs}")
 
 
 def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -> RecordedRun:
@@ -195,8 +185,7 @@ def show(recipe: str, choice: Choice, runs: Sequence[RecordedRun], told: str) ->
         {"run": run.name, "epochs": epochs, **run.metrics}
         for run, epochs in zip(runs, (choice.trained, choice.epochs), strict=True)
     ]
-    key = f"retrain-{recipe}".lower().replace("_", "-")
-    create_table_artifact(rows, key=key, description=told)
+    create_table_artifact(rows, key=artifact_key(f"retrain-{recipe}"), description=told)
 
 
 @flow(name="retrain", persist_result=False)

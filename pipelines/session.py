@@ -4,14 +4,16 @@ import math
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from prefect import get_run_logger
+from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
 from pipelines.graph import RECORD, Graph, Stage, look_up
@@ -28,7 +30,44 @@ from stages.recipe import read_recipes
 from stages.warm import LOG
 from thaw.core.files import read_json
 
+T = TypeVar("T")
+
+RETRY_DELAYS = [5.0, 30.0]
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
+
+
+def may_help(task: Any, run: TaskRun, state: State) -> bool:
+    """Say whether another try can help: a network or a lost process, never a bad parameter."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StageFailedError) and error.passing
+
+
+def retried_task(
+    work: Callable[[], T], name: str, run_name: str, retries: int = len(RETRY_DELAYS)
+) -> Task[[], T]:
+    """Make a task that is tried again where that can help, and keeps nothing: DVC does.
+
+    Args:
+        work: what it does.
+        name: of the task.
+        run_name: of its run.
+        retries: how often it is tried again.
+    """
+    made = task(
+        name=name,
+        task_run_name=run_name,
+        retries=retries,
+        retry_delay_seconds=RETRY_DELAYS,
+        retry_condition_fn=may_help,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    return made(work)
+
+
+def artifact_key(text: str) -> str:
+    """Return a name as Prefect allows it for an artifact."""
+    return re.sub("[^a-z0-9]+", "-", text.lower())
 
 
 @dataclass(frozen=True)
@@ -262,7 +301,7 @@ class Progress:
         text += f": {values}" if done else ""
         percent = 100.0 * done / self._epochs
         if self._artifact is None:
-            key = re.sub("[^a-z0-9]+", "-", self._stage.address.lower())  # Prefect's rule
+            key = artifact_key(self._stage.address)
             self._artifact = create_progress_artifact(percent, key=key, description=text)
         else:
             update_progress_artifact(self._artifact, percent, description=text)

@@ -41,16 +41,12 @@ class Standing:
         """Say what a version gets on how much."""
         return f"{self.metric} {self.value:.6g} on {self.items} held-out items"
 
-    def beats(self, other: Self) -> bool:
-        """Say whether the value is truly better than another's of the same metric.
 
-        Any number is better than none (NaN).
-        """
-        if math.isnan(self.value) or math.isnan(other.value):
-            return math.isnan(other.value) and not math.isnan(self.value)
-        if self.metric in MORE_IS_BETTER:
-            return self.value > other.value
-        return self.value < other.value
+def is_better(metric: str, value: float, other: float) -> bool:
+    """Say whether a metric's value is truly better than another; any number is than NaN."""
+    if math.isnan(value) or math.isnan(other):
+        return math.isnan(other) and not math.isnan(value)
+    return value > other if metric in MORE_IS_BETTER else value < other
 
 
 def data_of(tags: Mapping[str, str]) -> dict[str, str]:
@@ -128,4 +124,5 @@ def _why_not(candidate: Standing, champion: Standing) -> str:
         return "was measured on fewer items"
     if candidate.value == champion.value:
         return "is no better"
-    return "" if candidate.beats(champion) else "is worse"
+    better = is_better(candidate.metric, candidate.value, champion.value)
+    return "" if better else "is worse"

@@ -18,23 +18,27 @@ from pipelines.environment import set_defaults
 
 set_defaults()  # before Prefect is imported
 
-from prefect import flow, get_run_logger, task  # noqa: E402
+from prefect import flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture, as_completed  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.grid import Point, grid_points, read_grid, repeats, sweep_name  # noqa: E402
-from pipelines.published import refuse_unadded  # noqa: E402
-from pipelines.session import Resources, default_jobs, open_resources  # noqa: E402
+from pipelines.published import find_recipe  # noqa: E402
+from pipelines.session import (  # noqa: E402
+    Resources,
+    artifact_key,
+    default_jobs,
+    open_resources,
+    retried_task,
+)
 from pipelines.stage_process import StoppedError  # noqa: E402
 from pipelines.sweep_table import SWEEPS, Row, best, spread, table, write_tables  # noqa: E402
-from pipelines.train import RETRY_DELAYS, may_help  # noqa: E402
 from pipelines.variant import Turns, run_variant  # noqa: E402
 from pipelines.workspace import check_overrides  # noqa: E402
-from stages.recipe import PARAMS_FILE, read_recipes  # noqa: E402
+from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
@@ -49,6 +53,7 @@ class Sweep:
         root: the project.
         name: of the sweep.
         points: in the order of the table.
+        repeated: the varied parameters that say by chance alone how good the recipe is.
         overrides: other parameters, the same for all points.
         shared: with all that the flow run does.
         jobs: points at once.
@@ -57,6 +62,7 @@ class Sweep:
     root: Path
     name: str
     points: list[Point]
+    repeated: set[str]
     overrides: list[str]
     shared: Resources
     jobs: int
@@ -90,14 +96,7 @@ class Sweep:
         """Put a point's row into the tables."""
         with self._writing:
             self.rows[point.name] = row
-            write_tables(self.root, self.name, self.points, self.rows, self.repeats)
-
-    @property
-    def repeats(self) -> set[str]:
-        """The varied parameters that say by chance alone how good the recipe is."""
-        recipe = self.points[0].recipe
-        values = read_recipes(self.root / PARAMS_FILE)[recipe]
-        return repeats(values) & set(self.points[0].values)
+            write_tables(self.root, self.name, self.points, self.rows, self.repeated)
 
 
 def run_points(sweep: Sweep) -> dict[str, State]:
@@ -121,30 +120,21 @@ def run_points(sweep: Sweep) -> dict[str, State]:
 def point_task(sweep: Sweep, point: Point) -> PrefectFuture[Any]:
     """Submit a point as a task."""
 
-    @task(
-        name="point",
-        task_run_name=point.name,
-        retries=len(RETRY_DELAYS),
-        retry_delay_seconds=RETRY_DELAYS,
-        retry_condition_fn=may_help,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
     def work() -> State:
         return Completed(name=sweep.run(point))
 
-    future: PrefectFuture[Any] = work.submit(return_state=False)
+    future: PrefectFuture[Any] = retried_task(work, "point", point.name).submit(return_state=False)
     return future
 
 
 def result(sweep: Sweep, states: dict[str, State]) -> str:
     """Say in a few lines what came out, and keep the table as an artifact."""
+    varied = list(sweep.points[0].values)
     found = table(sweep.points, sweep.rows)
-    groups = spread(found, list(sweep.points[0].values), sweep.repeats)
-    told = best(found, groups, list(sweep.points[0].values), sweep.repeats)
+    told = best(found, spread(found, varied, sweep.repeated), varied, sweep.repeated)
     create_table_artifact(
         found.astype(object).where(found.notna(), "").to_dict("records"),
-        key=f"sweep-{sweep.name}".replace("_", "-"),  # Prefect's rule
+        key=artifact_key(f"sweep-{sweep.name}"),
         description=told,
     )
     counts = Counter(state.name for state in states.values())
@@ -173,7 +163,6 @@ def plan(
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
-    refuse_unadded(root / PARAMS_FILE, [recipe])
     check_overrides(root / PARAMS_FILE, overrides)
     return grid_points(root, recipe, grid)
 
@@ -202,9 +191,10 @@ def sweep(
     root = Path.cwd()
     try:
         points = plan(root, recipe, grid, overrides or [], jobs)
-        name = sweep_name(recipe, grid, overrides or [], name)
+        repeated = repeats(find_recipe(root / PARAMS_FILE, recipe)) & set(grid)
+        name, fixed = sweep_name(recipe, grid, overrides or [], name), overrides or []
         with open_resources(root, jobs, worker=True) as shared:
-            running = Sweep(root, name, points, overrides or [], shared, jobs or default_jobs())
+            running = Sweep(root, name, points, repeated, fixed, shared, jobs or default_jobs())
             states = run_points(running)
     except UserError as error:
         return Failed(message=str(error))

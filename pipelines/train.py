@@ -16,10 +16,9 @@ from pipelines.environment import set_defaults
 
 set_defaults()  # before Prefect is imported
 
-from prefect import Task, flow, get_run_logger, task  # noqa: E402
+from prefect import Task, flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.schemas.objects import State, TaskRun  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
@@ -28,38 +27,21 @@ from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows, write_index  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
-from pipelines.session import Session, open_resources  # noqa: E402
-from pipelines.stage_process import StageFailedError  # noqa: E402
+from pipelines.session import Session, open_resources, retried_task  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
 WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
-RETRY_DELAYS = [5.0, 30.0]
-
-
-def may_help(task: Any, run: TaskRun, state: State) -> bool:
-    """Say whether another try can help: a network or a lost process, never a bad parameter."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, StageFailedError) and error.passing
 
 
 def stage_task(session: Session, stage: Stage) -> Task[[], State]:
     """Make the task of a stage."""
 
-    @task(
-        name=stage.name,
-        task_run_name=stage.address,
-        retries=int(stage.meta.get("retries", 0)),
-        retry_delay_seconds=RETRY_DELAYS,
-        retry_condition_fn=may_help,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
     def work() -> State:
         return Completed(name=session.work(stage))
 
-    return work
+    return retried_task(work, stage.name, stage.address, int(stage.meta.get("retries", 0)))
 
 
 def run_all(session: Session) -> dict[str, State]:

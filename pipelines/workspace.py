@@ -89,11 +89,12 @@ def set_values(file: Path, values: Mapping[str, Any]) -> None:
     """Write other values into a params.yaml, for one recipe each, whatever sections are shared."""
     if not values:
         return
-    content = json.loads(json.dumps(parse_yaml(file.read_text(encoding="utf-8"))))
+    # A copy in which nothing is shared; dates, which JSON lacks, are no recipe's.
+    content = json.loads(json.dumps(parse_yaml(file.read_text(encoding="utf-8")), default=str))
     for path, value in values.items():
-        recipes, recipe, *sections, last = path.split(".")
-        for group in ("images", "ratings", recipes):
-            if recipe in (content.get(group) or {}):
+        _, recipe, *sections, last = path.split(".")
+        for group in ("images", "ratings", "recipes"):
+            if group == "recipes" or recipe in (content.get(group) or {}):
                 functools.reduce(operator.getitem, sections, content[group][recipe])[last] = value
     # As JSON, which is YAML that all parsers read alike: DVC's stumbles over `{a: b:c}`.
     with replacing(file) as part:

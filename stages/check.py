@@ -27,7 +27,7 @@ STAGES = (
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold",
     "lr_find", "fit", "evaluate", "interpret", "interpret_ratings", "report",
 )  # fmt: skip
-NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+NAME = re.compile(r"\w[\w-]*", re.ASCII)  # a dot would end a key of DVC's
 TAKEN = "sweeps"  # a folder among those of the recipes
 RECIPE_MODEL = re.compile(r"models/([^/]+)/model\.safetensors")
 RATINGS_STAGES = (
@@ -76,8 +76,8 @@ def check_names(recipes: Mapping[str, Any]) -> list[str]:
     """List names that would not do as folders and in DVC's addresses."""
     taken = [f"recipes.{TAKEN}: results/{TAKEN} is for tables of sweeps. Take another name."]
     return (taken if TAKEN in recipes else []) + [
-        f"recipes.{recipe}: a name is made of letters, digits, '_', '.' and '-', begins with none "
-        "of the last two, and is no number."
+        f"recipes.{recipe}: a name is made of letters, digits, '_' and '-', does not begin "
+        "with the last, and is no number."
         for recipe in recipes
         if not (isinstance(recipe, str) and NAME.fullmatch(recipe))
     ]

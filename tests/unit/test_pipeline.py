@@ -189,7 +189,7 @@ def test_the_check_finds_weights_that_dvc_could_not_make(
     assert problem in checked(tmp_path, {"images": recipes, "recipes": recipes})
 
 
-@pytest.mark.parametrize("name", ["flow ers", "a/../../x", "-f", ".a", "a@b", "ä", "1"])
+@pytest.mark.parametrize("name", ["flow ers", "a/../../x", "-f", ".a", "a.b", "a@b", "ä", "1"])
 def test_the_check_finds_names_that_are_no_names_of_folders(tmp_path: Path, name: str) -> None:
     recipe = dict(read_recipes(ROOT / "params.yaml")["source_sample"])
     content = json.dumps({"images": {name: recipe}, "recipes": {name: recipe}})

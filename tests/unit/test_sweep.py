@@ -171,6 +171,13 @@ def test_a_table_has_whole_numbers_and_no_invented_ones(tmp_path: Path) -> None:
     assert not (tmp_path / "results/sweeps/s-spread.csv").exists()
 
 
+def test_a_published_recipe_is_told_from_an_unknown_one(params: Path) -> None:
+    with pytest.raises(UserError, match=r"First: python -m pipelines\.train pets$"):
+        grid_points(params.parent, "pets", {"seed": [1]})
+    with pytest.raises(UserError, match="no recipe pets_sampel; did you mean 'pets_sample'"):
+        grid_points(params.parent, "pets_sampel", {"seed": [1]})
+
+
 def test_one_number_is_changed_and_nothing_else(params: Path) -> None:
     set_number(params, "bears_sample", "fit_unfrozen", "epochs", 17)
     pairs = zip(PARAMS.splitlines(), params.read_text().splitlines(), strict=True)

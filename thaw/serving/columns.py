@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 IMAGE, PATH, USER, ITEM = "image", "path", "user", "item"
+# What each user rated, beside a model of ratings: a file, and its columns.
+RATED, RATED_COLUMNS = "rated.parquet", ["user", "user_row", "item_row", "split"]
 
 Cells = dict[str, str]
 

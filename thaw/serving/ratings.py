@@ -15,12 +15,10 @@ from thaw.ratings.interpret import Learned
 from thaw.ratings.model import RatingsNetwork, build_ratings_network
 from thaw.ratings.table import numbered
 from thaw.recommend import recommend
-from thaw.serving.columns import ITEM, USER, Cells, cells_of
+from thaw.serving.columns import ITEM, RATED, USER, Cells, cells_of
 from thaw.training.model import load_weights
 from thaw.training.precision import autocast
 
-RATED = "rated.parquet"
-RATED_COLUMNS = ["user", "user_row", "item_row", "split"]
 DIGITS = 4
 BEST = 10  # items for a user alone
 
