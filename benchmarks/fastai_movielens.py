@@ -1,7 +1,7 @@
 """Fit fastai's collaborative model on given ratings, for side-by-side measurements.
 
 Runs in an environment of its own, because fastai is no dependency of this project (see
-fastai_pets.py); benchmarks/movielens.py starts it:
+fastai_images.py); benchmarks/movielens.py starts it:
 
     fastai-env/bin/python benchmarks/fastai_movielens.py --items items.csv --epochs 5
 

@@ -1,6 +1,6 @@
 """Train the pascal recipe with fastai, for side-by-side measurements.
 
-Runs in an environment of its own (see fastai_pets.py):
+Runs in an environment of its own (see fastai_images.py):
 
     fastai-env/bin/python benchmarks/fastai_pascal.py --folder pascal_2007 \
         --weights mobilenet_v2-1efb22c2.pth
@@ -24,7 +24,7 @@ from fastai.data.transforms import ColReader, ColSplitter
 from fastai.torch_core import set_seed
 from fastai.vision.augment import RandomResizedCrop
 from fastai.vision.data import ImageBlock
-from fastai_pets import mobilenet_learner
+from fastai_images import learner
 from sklearn.metrics import average_precision_score
 
 SWEEP = np.linspace(0.05, 0.95, 29)
@@ -49,7 +49,7 @@ def main() -> None:
         get_y=ColReader("labels", label_delim=" "),
         item_tfms=RandomResizedCrop(args.side, min_scale=0.35),
     )
-    learn = mobilenet_learner(block.dataloaders(table, bs=64), args.weights)
+    learn = learner(block.dataloaders(table, bs=64), args.weights)
     started = time.perf_counter()
     with learn.no_bar(), learn.no_logging():
         learn.fine_tune(args.unfrozen, 3e-3, freeze_epochs=args.frozen)

@@ -5,7 +5,7 @@
         --fastai-python fastai-env/bin/python
 
 Thaw's stages run in a temporary folder, fastai in an environment of its own (see
-fastai_pets.py) on the very items table that `split` wrote. The times are of the fits alone,
+fastai_images.py) on the very items table that `split` wrote. The times are of the fits alone,
 validation after each epoch included; reading the data and imports are left out on both sides.
 """
 

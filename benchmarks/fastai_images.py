@@ -1,15 +1,15 @@
-"""Train the pets recipe with fastai on given items, for side-by-side measurements.
+"""Train on given images with fastai, for side-by-side measurements.
 
 Runs in an environment of its own, because fastai is no dependency of this project:
 
     uv venv fastai-env
     uv pip install -p fastai-env fastai==2.8.12 torch==2.15.0 torchvision==0.29.2 pyarrow
-    fastai-env/bin/python benchmarks/fastai_pets.py --items data/pets/items.parquet \
+    fastai-env/bin/python benchmarks/fastai_images.py --items data/pets/items.parquet \
         --images data/pets/raw/oxford-iiit-pet/images --weights mobilenet_v2-1efb22c2.pth
 
 The recipe is the lesson's: `Resize` to `--presize`, `aug_transforms` with a random crop to
-`--side`, `fine_tune`. The body is torchvision's mobilenet_v2 with the weights of a file, so no
-network is needed. Prints one JSON object; the epochs go to stderr as they end.
+`--side`, `fine_tune`. The body is one of torchvision's with the weights of a file, so no network is
+needed. Prints one JSON object; the epochs go to stderr as they end.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 import torchvision
 from fastai.callback.channelslast import ChannelsLast
+from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner  # the import adds fine_tune to it
 from fastai.callback.training import BnFreeze
 from fastai.data.core import DataLoaders
@@ -46,7 +47,8 @@ def arguments() -> argparse.Namespace:
         help="CSV or Parquet with the columns path, label and split ('train' or 'valid')",
     )
     parser.add_argument("--images", type=Path, required=True, help="folder the paths start from")
-    parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2 state dict")
+    parser.add_argument("--arch", choices=["mobilenet_v2", "resnet34"], default="mobilenet_v2")
+    parser.add_argument("--weights", type=Path, required=True, help="its state dict")
     parser.add_argument("--side", type=int, default=160, help="training side in pixels")
     parser.add_argument("--presize", type=int, default=256, help="side of the decoded square")
     parser.add_argument("--frozen", type=int, default=3, help="epochs with a frozen body")
@@ -66,7 +68,29 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="keep the batch norms of frozen groups in eval mode, which is not fastai's default",
     )
+    parser.add_argument(
+        "--bf16", action="store_true", help="bf16 on a CPU, where fastai's own callback has none"
+    )
     return parser.parse_args()
+
+
+class CpuBf16(Callback):
+    """What fastai's MixedPrecision does on a GPU, on a CPU."""
+
+    order = 10
+
+    def before_batch(self) -> None:
+        """Begin to compute in bf16."""
+        self.autocast = torch.autocast("cpu", torch.bfloat16)
+        self.autocast.__enter__()
+
+    def after_pred(self) -> None:
+        """Compute the loss in fp32."""
+        self.learn.pred = self.pred.float()
+
+    def after_loss(self) -> None:
+        """End it: what goes back has the precision of what came."""
+        self.autocast.__exit__(None, None, None)
 
 
 def read_items(file: Path) -> pd.DataFrame:
@@ -79,7 +103,7 @@ def read_items(file: Path) -> pd.DataFrame:
 
 
 def make_learner(args: argparse.Namespace, items: pd.DataFrame) -> Learner:
-    """Build fastai's data loaders and its learner on a frozen mobilenet_v2."""
+    """Build fastai's data loaders and its learner on a frozen body."""
     loaders = ImageDataLoaders.from_df(
         items,
         path=args.images,
@@ -94,23 +118,33 @@ def make_learner(args: argparse.Namespace, items: pd.DataFrame) -> Learner:
 
     callbacks = [ChannelsLast()] if args.channels_last else []
     callbacks += [BnFreeze()] if args.freeze_bn else []
-    return mobilenet_learner(
-        loaders, args.weights, metrics=error_rate, train_bn=not args.freeze_bn, cbs=callbacks
+    callbacks += [CpuBf16()] if args.bf16 else []
+    return learner(
+        loaders,
+        args.weights,
+        args.arch,
+        metrics=error_rate,
+        train_bn=not args.freeze_bn,
+        cbs=callbacks,
     )
 
 
-def mobilenet_learner(loaders: DataLoaders, weights: Path, **options: Any) -> Learner:
-    """Build fastai's learner on torchvision's mobilenet_v2 with the weights of a file."""
+def learner(
+    loaders: DataLoaders, weights: Path, arch: str = "mobilenet_v2", **options: Any
+) -> Learner:
+    """Build fastai's learner on an architecture of torchvision with the weights of a file."""
 
-    def mobilenet_v2(pretrained: bool) -> torch.nn.Module:
-        model = torchvision.models.mobilenet_v2(weights=None)
+    def build(pretrained: bool) -> torch.nn.Module:
+        model = torchvision.models.get_model(arch, weights=None)
         model.load_state_dict(torch.load(weights, weights_only=True))
         return model
 
-    # Without an entry fastai would look in vain for a pooling layer to cut at (it drops the `cut`
-    # given to vision_learner) and would leave the normalisation out.
-    model_meta[mobilenet_v2] = {"cut": -1, "split": default_split, "stats": imagenet_stats}
-    return vision_learner(loaders, mobilenet_v2, **options)
+    # Without an entry fastai would look in vain for a pooling layer to cut mobilenet_v2 at (it
+    # drops the `cut` given to vision_learner) and would leave the normalisation out.
+    there = getattr(torchvision.models, arch)
+    mobilenet = {"cut": -1, "split": default_split, "stats": imagenet_stats}
+    model_meta[build] = model_meta.get(there, mobilenet)
+    return vision_learner(loaders, build, **options)
 
 
 def main() -> None:
@@ -129,6 +163,7 @@ def main() -> None:
     def note(row: Any) -> None:
         names = ("train_loss", "valid_loss", "error_rate", "time")
         history.append({"epoch": len(history), **dict(zip(names, list(row)[1:], strict=True))})
+        history[-1]["seconds"] = round(time.perf_counter() - ready, 2)  # since the first began
         print(json.dumps(history[-1]), file=sys.stderr)
 
     learn.logger = note
