@@ -22,7 +22,7 @@ from thaw.params.base import did_you_mean
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
-REPORT, RECORD = "report", "record"
+CODE, REPORT, RECORD = "code", "report", "record"
 META = ("gpu", "retries", "timeout")
 
 
@@ -57,7 +57,7 @@ class Stage:
 
     @property
     def recipe(self) -> str:
-        """The recipe: ``pets_sample``."""
+        """The recipe: ``pets_sample``; none for ``code``, which is all recipes'."""
         return self.address.partition("@")[2]
 
 

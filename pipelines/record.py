@@ -18,6 +18,7 @@ from pipelines.places import project_root, runs_folder, tracking_uri, without_pa
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, mark_killed, result_files, run_folders
 from pipelines.store import FAILED_STAGE, Store, StoreError
+from stages.code import refuse_edited
 from stages.common.paths import Paths
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
@@ -184,6 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     root = Path.cwd()
     try:
         if recipe:
+            if "DVC_STAGE" in os.environ:
+                refuse_edited(RECORD)
             record_recipe(root, recipe)
         else:
             record_finished(root)

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.graph import RECORD, REPORT, Graph, Stage, with_ancestors
+from pipelines.graph import CODE, RECORD, REPORT, Graph, Stage, with_ancestors
+from stages.code import code_text, module_of
 from thaw.core.files import file_sha256
 
 NOT_CONTENT = {"__pycache__"}  # as .dvcignore has it
 
 
 def run_key(root: Path, graph: Graph, recipe: str) -> str:
-    """Hash the commands, parameter values and leaf files of a recipe's stages and their ancestors.
+    """Hash commands, code, parameter values and leaf files of a recipe's stages and ancestors.
 
     Reporting and recording are left out: they change no result. Outputs count by what they are
     made of.
@@ -24,10 +25,11 @@ def run_key(root: Path, graph: Graph, recipe: str) -> str:
         32 hexadecimal digits.
     """
     needed = with_ancestors(graph, [f"{RECORD}@{recipe}"])
-    stages = [stage for stage in needed.values() if stage.name not in (REPORT, RECORD)]
+    stages = [stage for stage in needed.values() if stage.name not in (CODE, REPORT, RECORD)]
     parts = {
         stage.address: {
             "command": stage.command,
+            "code": code_text(root, stage.name) if (root / module_of(stage.name)).exists() else "",
             "params": stage.params,
             "leaves": {leaf: _content(root / leaf) for leaf in stage.leaves},
             "fetched": {out: _content(root / out) for out in stage.outs if is_unpinned(stage)},

@@ -11,6 +11,7 @@ import sys
 import time
 
 from stages.check import STAGES, check, stages_of
+from stages.code import refuse_edited
 from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, is_of_ratings, read_params, read_recipes
 from stages.timing import write_timing
@@ -65,6 +66,8 @@ def run(stage: str, recipe: str) -> None:
         raise UserError(
             f"{recipe} is of {kind} and has no such stage. It has: {', '.join(stages_of(values))}."
         )
+    if "DVC_STAGE" in os.environ:
+        refuse_edited(stage)
     module = importlib.import_module(f"stages.{stage}")
     params = read_params(recipe, module.Params)
     started = time.perf_counter()

@@ -13,16 +13,17 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from project import Project, environment, quick_recipe
-from project_imports import ROOT, direct_imports, project_files
 from servers import free_port
 
 from pipelines.logged_model import REQUIREMENTS
 from pipelines.registry import register
 from pipelines.standing import ITEMS, VALUE, Standing, judge
+from stages.code import direct_imports, imported_files
 from thaw.core.errors import UserError
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 REGISTRY = (sys.executable, "-m", "pipelines.registry")
 MODEL = "quick"
 
@@ -129,9 +130,9 @@ def test_requirements_name_what_serving_imports(logged: Path) -> None:
     files = {
         f
         for name in ("service", "images", "ratings")
-        for f in project_files(Path(f"thaw/serving/{name}.py"))
+        for f in imported_files(ROOT, Path(f"thaw/serving/{name}.py"))
     }
-    imported = {name.split(".")[0] for file in files for name in direct_imports(file)}
+    imported = {name.split(".")[0] for file in files for name in direct_imports(ROOT / file)}
     distributions = packages_distributions()
     needed = {
         distributions[name][0].lower()

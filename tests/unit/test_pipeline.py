@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import load_yaml
-from project_imports import ROOT, direct_imports, project_files
 from ruamel.yaml import YAML
 
 from stages.check import RATINGS_STAGES, STAGES, VISION_STAGES
+from stages.code import FOLDER, direct_imports, imported_files
 from stages.recipe import SECTIONS, is_of_ratings, read_recipes, shared_sections
 from stages.training import FEATURE_MODULES
 from thaw.params.base import RESERVED
 
+ROOT = Path(__file__).parents[2]
 REPORT = "report"
 OWN_STAGES = tuple(stage for stage in STAGES if stage != REPORT)  # that name what they read
 YAML_FILE = YAML(typ="safe", pure=True)
@@ -31,18 +32,13 @@ PYTHON_FILES = sorted(
 )
 
 
-def is_code(dep: str) -> bool:
-    """Whether a dependency is of this project's modules."""
-    return dep.split("/", maxsplit=1)[0] in ("thaw", "stages")
-
-
 def names(entries: list) -> set[str]:
     """The paths of a list of outputs, whose entries may carry options."""
     return {next(iter(e)) if isinstance(e, dict) else e for e in entries}
 
 
 def test_every_stage_is_in_the_pipeline_under_its_own_name() -> None:
-    assert tuple(PIPELINE) == (*STAGES, "record")
+    assert tuple(PIPELINE) == ("code", *STAGES, "record")
     assert PIPELINE["record"]["do"]["cmd"] == "python -m pipelines.record ${key}"
     for stage in STAGES:
         of = {name for name, stages in GROUPS.items() if stage in stages}
@@ -51,21 +47,19 @@ def test_every_stage_is_in_the_pipeline_under_its_own_name() -> None:
         assert PIPELINE[stage]["do"]["cmd"] == f"python -m stages {stage} ${{key}}"
 
 
-def test_the_report_depends_on_all_code_and_parameters() -> None:
+def test_the_report_depends_on_all_parameters() -> None:
     # It shows what stages of one kind of recipes made, which it cannot name.
-    do = PIPELINE[REPORT]["do"]
-    assert {dep for dep in do["deps"] if is_code(dep)} == {"stages", "thaw"}
-    assert do["params"] == ["recipes.${key}"]
+    assert PIPELINE[REPORT]["do"]["params"] == ["recipes.${key}"]
     shown = {field.name for field in fields(importlib.import_module("stages.report").Params)}
     assert shown == set(SECTIONS)
 
 
-@pytest.mark.parametrize("stage", OWN_STAGES)
-def test_a_stage_depends_on_the_modules_that_it_imports(stage: str) -> None:
-    listed = {Path(dep) for dep in PIPELINE[stage]["do"]["deps"] if is_code(dep)}
-    imported = project_files(Path("stages", f"{stage}.py"), leave_out=("thaw.samples",))
-    # A folder stands for its modules, and stands there for a module that is imported.
-    assert {path.parent if path.parent in listed else path for path in imported} == listed
+@pytest.mark.parametrize("stage", [*STAGES, "record"])
+def test_a_stage_depends_on_its_code_and_names_no_module(stage: str) -> None:
+    deps = PIPELINE[stage]["do"]["deps"]
+    assert [dep for dep in deps if "${" not in dep] == [str(FOLDER / f"{stage}.txt")]
+    assert PIPELINE["code"]["deps"] == ["stages", "thaw"]
+    assert PIPELINE["code"]["outs"] == [str(FOLDER)]
 
 
 @pytest.mark.parametrize("stage", OWN_STAGES)
@@ -88,7 +82,7 @@ def test_a_stage_depends_on_the_files_that_it_needs_from_others() -> None:
             for kind in ("outs", "metrics", "plots"):
                 made |= dict.fromkeys([(group, out) for out in names(do.get(kind, []))], stage)
     for group, stage in [(group, stage) for group, stages in GROUPS.items() for stage in stages]:
-        needed = [d for d in PIPELINE[stage]["do"]["deps"] if not is_code(d)]
+        needed = [dep for dep in PIPELINE[stage]["do"]["deps"] if "${" in dep]
         for path in needed:
             assert (group, path) in made or path == "${item.weights.after}", (stage, path)
     assert not any(dep == "data/${key}/items.parquet" for dep in PIPELINE["pack"]["do"]["deps"])
@@ -249,7 +243,7 @@ def test_what_is_no_parameters_file_is_refused(
 
 def test_cached_features_depend_on_all_that_makes_them() -> None:
     makers = [Path("thaw/vision/features.py"), Path("thaw/training/batches.py")]
-    reached = {file for maker in makers for file in project_files(maker)}
+    reached = {file for maker in makers for file in imported_files(ROOT, maker)}
     named = {Path(*module.split(".")).with_suffix(".py") for module in FEATURE_MODULES}
     # Settings are part of the key by their values, packed pixels by their bytes.
     outside = {Path("thaw/core", f"{name}.py") for name in ("errors", "files", "progress")}
@@ -278,7 +272,7 @@ def test_imports_point_one_way(file: Path) -> None:
         "stages": {"pipelines", "dvc", "prefect", "mlflow"},
         "pipelines": {"torch", "torchvision"},
     }[file.parts[0]]
-    assert not {name.split(".")[0] for name in direct_imports(file)} & forbidden
+    assert not {name.split(".")[0] for name in direct_imports(ROOT / file)} & forbidden
 
 
 @pytest.mark.parametrize(
@@ -296,8 +290,9 @@ def test_imports_point_one_way(file: Path) -> None:
     ],
 )
 def test_light_stages_never_reach_torch(stage: str) -> None:
-    for file in project_files(Path("stages", f"{stage}.py")):
-        assert not {name.split(".")[0] for name in direct_imports(file)} & {"torch", "torchvision"}
+    for file in imported_files(ROOT, Path("stages", f"{stage}.py")):
+        roots = {name.split(".")[0] for name in direct_imports(ROOT / file)}
+        assert not roots & {"torch", "torchvision"}
 
 
 def test_pipelines_never_load_torch() -> None:
