@@ -5,9 +5,10 @@ dvc.yaml is the only place that says which stage needs which; nothing here adds 
 
 import functools
 import importlib
+import json
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ class Pipeline:
         A stage after a changed one may turn out to be unchanged once that one has run.
         """
         stale = set(forced)
-        with self._repo.lock, params_read_once():
+        with self._repo.lock, params_read_once(), self._files_unguarded():
             for address, stage in graph.items():
                 if stale & stage.needs or self._is_changed(address):
                     stale.add(address)
@@ -122,6 +123,22 @@ class Pipeline:
             return bool(self._stages[address].changed())
         except LockError:
             return True
+
+    @contextmanager
+    def _files_unguarded(self) -> Iterator[None]:
+        """Spare DVC to note each file that it looks at, where no other process has noted any.
+
+        None can come before the lock of the whole project is let go.
+        """
+        if are_files_guarded(Path(self._repo.tmp_dir or "", "rwlock")):
+            yield
+            return
+        rwlock: Any = importlib.import_module("dvc.rwlock")
+        guard, rwlock.rwlock = rwlock.rwlock, lambda *_: nullcontext()
+        try:
+            yield
+        finally:
+            rwlock.rwlock = guard
 
     def sort_lock(self) -> None:
         """Put dvc.lock into the order of a plain `dvc repro`, whichever stage was through first.
@@ -146,6 +163,16 @@ class Pipeline:
     def close(self) -> None:
         """Let go of DVC's files."""
         self._repo.close()
+
+
+def are_files_guarded(noted: Path) -> bool:
+    """Say whether a process has noted files that it is working on, or nobody can tell."""
+    try:
+        return any(json.loads(noted.read_text(encoding="utf-8")).values())
+    except FileNotFoundError:
+        return False
+    except ValueError:  # broken: DVC says so
+        return True
 
 
 @contextmanager

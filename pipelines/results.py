@@ -9,13 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.common.paths import Paths
-from stages.index import INDEX, write_index
 from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
 from thaw.core.errors import UserError
 from thaw.report.sentence import headline_metric
-
-__all__ = ["INDEX", "main", "result_rows", "write_index"]
 
 # What a recipe is judged by, in a column.
 HEADLINES = {
@@ -53,6 +50,8 @@ def result_rows(
 
 def main() -> int:
     """Print the table and where to look next."""
+    from stages.index import write_index  # pandas, of which the flow does without
+
     table = Table("recipe", "metric", "value", "seconds", title="Results on held-out items")
     try:
         for row in result_rows():

@@ -25,7 +25,7 @@ from prefect.states import Completed, Failed  # noqa: E402
 from pipelines.flow_command import run_flow  # noqa: E402
 from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
-from pipelines.results import result_rows, write_index  # noqa: E402
+from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.session import Session, open_resources, retried_task  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
@@ -96,15 +96,18 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
             pipeline.sort_lock()
         pipeline.close()
     show_results(root, {stage.recipe for stage in graph.values()})
+    if stale:
+        from stages.index import write_index  # pandas, which takes long to import
+
+        write_index(root)
     return summary(states)
 
 
 def show_results(root: Path, recipes: set[str]) -> None:
-    """Keep the table of results as an artifact, and write the index of reports."""
+    """Keep the table of results as an artifact."""
     columns = ("recipe", "metric", "value", "seconds")
     rows = [dict(zip(columns, row, strict=True)) for row in result_rows(root, recipes)]
     create_table_artifact(rows, key="results", description="Results on held-out items")
-    write_index(root)
 
 
 def broken(states: Mapping[str, State]) -> dict[str, State]:

@@ -63,7 +63,7 @@ def refuse_edited(stage: str) -> None:
     edited = [path for told, path in map(str.split, lines) if _sha256(Path(path)) != told]
     if edited:
         raise UserError(
-            f"{', '.join(edited)} changed since the stage `code` looked. Run it again: dvc repro"
+            f"{', '.join(edited)} changed since the code was noted. Run it again: dvc repro"
         )
 
 
