@@ -1,7 +1,11 @@
 """A flow as a command: its last words, and its exit code."""
 
+import atexit
+import os
 import sys
+import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from prefect.client.schemas.objects import State
 
@@ -28,3 +32,12 @@ def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int
         return 130
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as the interpreter does, but for taking all packages apart: that is slow."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -12,7 +12,7 @@ from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_recipes
 from stages.timing import stage_seconds
 from thaw.core.errors import UserError
-from thaw.report.sentence import headline_metric
+from thaw.headline import headline_metric
 
 # What a recipe is judged by, in a column.
 HEADLINES = {

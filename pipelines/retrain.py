@@ -7,7 +7,6 @@ two models stays.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.edit import set_number, with_number  # noqa: E402
-from pipelines.flow_command import run_flow  # noqa: E402
+from pipelines.flow_command import leave, run_flow  # noqa: E402
 from pipelines.graph import Pipeline, of_recipes  # noqa: E402
 from pipelines.places import runs_folder  # noqa: E402
 from pipelines.published import find_recipe  # noqa: E402
@@ -43,8 +42,8 @@ from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.chance import error_of, telling_metric  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
+from thaw.headline import headline_metric  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
-from thaw.report.sentence import headline_metric  # noqa: E402
 
 FITS = ("fit_unfrozen", "fit_frozen", "fit")  # the last that trained is looked at
 
@@ -229,4 +228,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

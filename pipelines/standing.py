@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from thaw.chance import MORE_IS_BETTER
-from thaw.report.sentence import headline_metric
+from thaw.headline import headline_metric
 
 METRIC, VALUE, ITEMS = "thaw.metric", "thaw.value", "thaw.valid_items"
 DATA = "thaw.data."

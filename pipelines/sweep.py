@@ -6,7 +6,6 @@ sweep before it was killed or by anything else, is not run again.
 """
 
 import argparse
-import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture, as_completed  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.flow_command import run_flow  # noqa: E402
+from pipelines.flow_command import leave, run_flow  # noqa: E402
 from pipelines.grid import Point, grid_points, read_grid, repeats, sweep_name  # noqa: E402
 from pipelines.published import find_recipe  # noqa: E402
 from pipelines.session import (  # noqa: E402
@@ -238,4 +237,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,8 +9,8 @@ import pandas as pd
 from pipelines.grid import Point, shown
 from thaw.chance import MORE_IS_BETTER
 from thaw.core.files import replacing
+from thaw.headline import headline_metric
 from thaw.params.base import plural
-from thaw.report.sentence import headline_metric
 
 SWEEPS = Path("results", "sweeps")
 STATUS, ITEMS, SECONDS, RUN, WHY = "status", "items", "seconds", "run", "why"

@@ -5,7 +5,6 @@ stages that it needs are through, beside all others that are. DVC decides what t
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from pipelines.flow_command import run_flow  # noqa: E402
+from pipelines.flow_command import leave, run_flow  # noqa: E402
 from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
@@ -208,4 +207,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

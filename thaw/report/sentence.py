@@ -1,14 +1,15 @@
 """A recipe's result in a sentence."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from thaw.chance import chance_of, error_of
+from thaw.headline import headline_metric
 from thaw.vision.task import task_of
 
-# What a recipe is judged by, in words: the first of these that its metrics have.
+# What a recipe is judged by, in words.
 SENTENCES = {
     "error_rate": "It gets {value} of {items} held-out items wrong (error rate)",
     "mean_average_precision": "It finds the labels of {items} held-out items with a mean average "
@@ -70,11 +71,6 @@ def _of_cells(values: Mapping[str, float], predictions: pd.DataFrame, vocab: Any
     right, chance = values[CELLS], chance_of(CELLS, predictions, vocab)
     said = f" {right:.3f} of all yes and no are right"
     return f"{said}, by chance {error_of(CELLS, chance.error):.3f}." if chance else f"{said}."
-
-
-def headline_metric(values: Collection[str]) -> str:
-    """Return the metric that a recipe is judged by, of the names of those that it has."""
-    return next(name for name in SENTENCES if name in values)
 
 
 def places(metric: str) -> int:
