@@ -49,7 +49,7 @@ def is_unpinned(stage: Stage) -> bool:
         return "sha256" not in plan
     # Torchvision's weights have their hash in their names, another recipe's model is in the graph.
     fixed = plan.get("source") == "none" or str(plan.get("source")).startswith("torchvision:")
-    return stage.name == "weights" and not stage.needs and not fixed
+    return stage.name == "weights" and stage.needs <= {CODE} and not fixed
 
 
 def _content(path: Path) -> str | None:

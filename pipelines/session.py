@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -30,6 +30,7 @@ from stages.recipe import read_recipes
 from stages.warm import LOG
 from thaw.core.files import read_json
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRY_DELAYS = [5.0, 30.0]
@@ -43,14 +44,14 @@ def may_help(task: Any, run: TaskRun, state: State) -> bool:
 
 
 def retried_task(
-    work: Callable[[], T], name: str, run_name: str, retries: int = len(RETRY_DELAYS)
-) -> Task[[], T]:
+    work: Callable[P, T], name: str, run_name: str, retries: int = len(RETRY_DELAYS)
+) -> Task[P, T]:
     """Make a task that is tried again where that can help, and keeps nothing: DVC does.
 
     Args:
         work: what it does.
         name: of the task.
-        run_name: of its run.
+        run_name: of its run, with its arguments in braces.
         retries: how often it is tried again.
     """
     made = task(

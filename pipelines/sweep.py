@@ -119,10 +119,12 @@ def run_points(sweep: Sweep) -> dict[str, State]:
 def point_task(sweep: Sweep, point: Point) -> PrefectFuture[Any]:
     """Submit a point as a task."""
 
-    def work() -> State:
+    def work(name: str) -> State:
         return Completed(name=sweep.run(point))
 
-    future: PrefectFuture[Any] = retried_task(work, "point", point.name).submit(return_state=False)
+    # Not as the name itself, which may have braces.
+    task = retried_task(work, "point", "{name}")
+    future: PrefectFuture[Any] = task.submit(point.name, return_state=False)
     return future
 
 

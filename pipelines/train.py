@@ -22,7 +22,7 @@ from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.flow_command import leave, run_flow  # noqa: E402
-from pipelines.graph import Pipeline, Stage, of_recipes  # noqa: E402
+from pipelines.graph import Pipeline, of_recipes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
 from pipelines.run_key import is_unpinned  # noqa: E402
@@ -34,13 +34,14 @@ from thaw.params.base import plural  # noqa: E402
 WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 
 
-def stage_task(session: Session, stage: Stage) -> Task[[], State]:
-    """Make the task of a stage."""
+def stage_tasks(session: Session) -> dict[str, Task[[str], State]]:
+    """Make a task of each stage's name, to be submitted with an address."""
 
-    def work() -> State:
-        return Completed(name=session.work(stage))
+    def work(address: str) -> State:
+        return Completed(name=session.work(session.graph[address]))
 
-    return retried_task(work, stage.name, stage.address, int(stage.meta.get("retries", 0)))
+    retries = {stage.name: int(stage.meta.get("retries", 0)) for stage in session.graph.values()}
+    return {name: retried_task(work, name, "{address}", tries) for name, tries in retries.items()}
 
 
 def run_all(session: Session) -> dict[str, State]:
@@ -50,11 +51,12 @@ def run_all(session: Session) -> dict[str, State]:
     """
     futures: dict[str, PrefectFuture[Any]] = {}
     states: dict[str, State] = {}
+    tasks = stage_tasks(session)
     try:
         for address, stage in session.graph.items():
             needed = [futures[other] for other in sorted(stage.needs)]
-            futures[address] = stage_task(session, stage).submit(
-                wait_for=needed, return_state=False
+            futures[address] = tasks[stage.name].submit(
+                address, wait_for=needed, return_state=False
             )
         for address, future in futures.items():
             future.wait()

@@ -142,7 +142,8 @@ def run_variant(
         done: list[str] = []
         with ended(session, done, folder):
             # The run key counts what no checksum pins by its content, so that must be here.
-            fetched = [address for address in graph if is_unpinned(graph[address])]
+            unpinned = [address for address in graph if is_unpinned(graph[address])]
+            fetched = with_ancestors(graph, unpinned)
             for address in fetched:
                 work(session, turns, address, done)
             run = RecordedRun(RunFolder(runs_folder(root) / run_key(folder, graph, recipe)), recipe)

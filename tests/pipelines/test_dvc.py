@@ -13,7 +13,7 @@ from dvc.lock import Lock
 from project import Project, tiny_recipe
 
 from pipelines.graph import Pipeline
-from pipelines.results import INDEX
+from stages.index import INDEX
 
 pytestmark = pytest.mark.slow
 
