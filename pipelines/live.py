@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipelines.graph import RECORD, Graph
+from pipelines.graph import REPORT, Graph
 from pipelines.places import runs_folder
 from pipelines.record import describe
 from pipelines.run_key import run_key
@@ -134,7 +134,7 @@ class LiveRun:
     ) -> None:
         self.recipe, self._root, self._graph = recipe, root, graph
         self._flow_run_id, self._sender, self._tags = flow_run_id, sender, dict(tags or {})
-        self._values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
+        self._values = graph[f"{REPORT}@{recipe}"].params[f"recipes.{recipe}"]
         self._alive: FileLock | None = None
         self._told = threading.Lock()
         self._ended = False

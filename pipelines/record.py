@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.graph import RECORD, Graph, Pipeline, with_ancestors
+from pipelines.graph import RECORD, REPORT, Graph, Pipeline, with_ancestors
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
 from pipelines.runs import Run, RunFolder, flatten, mark_killed, result_files, run_folders
@@ -40,7 +40,7 @@ def record(pipeline: Pipeline, recipe: str, *, made_now: bool = True) -> RunFold
     key = run_key(root, graph, recipe)
     folder = RunFolder(runs_folder(root) / key)
     files = result_files(recipe)
-    values = graph[f"{RECORD}@{recipe}"].params[f"recipes.{recipe}"]
+    values = graph[f"{REPORT}@{recipe}"].params[f"recipes.{recipe}"]
     run = describe(root, recipe, values, key, os.environ.get(FLOW_RUN))
     # Returned to, or found again: it was made when it was made.
     if not made_now or folder.is_finished_with(files, root):

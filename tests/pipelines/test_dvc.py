@@ -184,6 +184,22 @@ def test_a_clone_with_pulled_outputs_only_unpacks(
     assert output_hashes(clone) == output_hashes(reproduced)
 
 
+def test_an_edit_runs_what_imports_it_and_nothing_else(reproduced: Project) -> None:
+    threshold = reproduced.folder / "thaw/threshold.py"
+    before = threshold.read_text()
+    threshold.write_text(f"{before}\n# Edited.\n")
+    # By itself the stage would keep its results under the code that was noted.
+    alone = ("dvc", "repro", "--single-item", "--force", "threshold@tiny")
+    refused = reproduced.run(*alone, ok=False)
+    assert "thaw/threshold.py changed since the code was noted" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    edited = stages_run(reproduced.run("dvc", "repro").stdout)
+    assert edited == ["code", "threshold@tiny", "report@tiny", "record@tiny"]
+    threshold.write_text(before)
+    reproduced.run("dvc", "repro")
+    assert not reproduced.run("git", "status", "--porcelain").stdout
+
+
 def test_a_reserved_parameter_name_is_refused(reproduced: Project, shapes_archive: Path) -> None:
     recipe = tiny_recipe(shapes_archive)
     recipe["data"]["size"] = 128

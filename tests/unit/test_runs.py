@@ -18,7 +18,7 @@ from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
 from pipelines.published import add_published
 from pipelines.record import check_parameters
-from pipelines.run_key import run_key
+from pipelines.run_key import is_unpinned, run_key
 from pipelines.runs import ALIVE, Run, RunFolder, flatten, mark_killed
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
@@ -94,6 +94,32 @@ def test_the_run_key_is_of_all_that_the_results_depend_on(graph, tmp_path: Path)
 
     (tmp_path / "code.py").write_text("22")  # the code of a recipe that b builds on
     assert run_key(tmp_path, graph, "b") != first["b"]
+
+
+def test_the_run_key_counts_the_code_of_a_stage(graph, tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/fit.py").write_text("import stages.loop\n")
+    (tmp_path / "stages/loop.py").write_text("")
+    first = run_key(tmp_path, graph, "b")
+    (tmp_path / "stages/split.py").write_text("")
+    assert run_key(tmp_path, graph, "b") == first
+    (tmp_path / "stages/loop.py").write_text("epochs = 1\n")
+    assert run_key(tmp_path, graph, "b") != first
+
+
+@pytest.mark.parametrize(
+    ("source", "needs", "unpinned"),
+    [
+        ("https://host/some.pth", ("code",), True),
+        ("https://host/some.pth", (), True),
+        ("torchvision:resnet18", ("code",), False),
+        ("none", ("code",), False),
+        ("models/a/model.safetensors", ("code", "fit@a"), False),
+    ],
+)
+def test_weights_that_nothing_pins(source: str, needs: tuple[str, ...], unpinned: bool) -> None:
+    stage = make_stage("weights@b", needs, params={"weights": {"source": source}})
+    assert is_unpinned(stage) == unpinned
 
 
 def test_params_are_found_as_dvc_finds_them(tmp_path: Path) -> None:
@@ -418,11 +444,11 @@ def sender() -> Unsent:
 
 @pytest.fixture
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: Unsent) -> LiveRun:
-    """A run of a recipe that has nothing but a stage that records it."""
+    """A run of a recipe that has nothing but a stage that shows its parameters."""
     monkeypatch.chdir(tmp_path)
-    stage = make_stage("record@a")
+    stage = make_stage("report@a")
     stage.params["recipes.a"] = {}
-    return LiveRun(tmp_path, {"record@a": stage}, "a", "", sender)
+    return LiveRun(tmp_path, {"report@a": stage}, "a", "", sender)
 
 
 def write_history_row(number: int) -> None:
