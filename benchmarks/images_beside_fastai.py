@@ -27,14 +27,14 @@ import torch
 import torchvision
 
 from benchmarks import fastai_env
-from pipelines.warm_worker import attached_worker
-from stages import warm
+from benchmarks.warm_stages import warm_stages
 
 ROOT = Path(__file__).parents[1]
 BATCH = 64
 FRESH, CACHED = "Thaw, fresh views", "Thaw, one cached view"
 # What is in Thaw's favour beside each setting of fastai's.
 SETTINGS = {"fastai as it comes": [], "fastai, batch norms fixed": ["--freeze-bn"]}
+Run = Callable[[Path, str, str], None]
 PREPARING = ("download", "untar", "weights", "split", "pack", "lr_frozen")
 
 
@@ -73,11 +73,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     python = fastai_env.install(chosen.fastai)
-    os.environ["PYTHONPATH"] = str(ROOT)  # the worker's forks run in folders of their own
-    with tempfile.TemporaryDirectory() as name, attached_worker(Path(name, "log")) as worker:
+    with tempfile.TemporaryDirectory() as name, warm_stages() as run:
         weights = (chosen.weights or random_weights(Path(name), chosen.work)).resolve()
         rows = [
-            one_round(seed, WORKS[chosen.work], chosen.archives, weights, python, worker)
+            one_round(seed, WORKS[chosen.work], chosen.archives, weights, python, run)
             for seed in range(chosen.rounds)
         ]
     show(rows)
@@ -92,13 +91,13 @@ def random_weights(folder: Path, arch: str) -> Path:
 
 
 def one_round(
-    seed: int, work: Work, archives: Path, weights: Path, python: Path, worker: Path
+    seed: int, work: Work, archives: Path, weights: Path, python: Path, run_stage: Run
 ) -> dict[str, dict[str, float]]:
     """Train in every way with one seed; return seconds and error rates by way."""
     rows = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = functools.partial(run_stage, folder, worker)
+        run = functools.partial(run_stage, folder, recipe="pets")
         write_recipe(folder, recipe(work, archives, weights, seed, views=work.frozen))
         for stage in PREPARING:
             run(stage)
@@ -134,20 +133,6 @@ def recipe(work: Work, archives: Path, weights: Path, seed: int, views: int) -> 
 def write_recipe(folder: Path, values: dict[str, Any]) -> None:
     """Write it as the only one of a params.yaml."""
     (folder / "params.yaml").write_text(json.dumps({"recipes": {"pets": values}}))
-
-
-def run_stage(folder: Path, worker: Path, stage: str) -> None:
-    """Run a stage in a fork of the worker."""
-    with Path(os.devnull).open("w") as null:
-        remote = warm.start(
-            worker, "stages", [stage, "pets"], cwd=folder,
-            streams=(null.fileno(), null.fileno(), 2),
-        )  # fmt: skip
-    if remote is None:
-        raise RuntimeError("The warm worker refuses.")
-    with remote:
-        if code := remote.wait():
-            raise RuntimeError(f"{stage} ended with {code}.")
 
 
 def fitted(folder: Path, run: Callable[[str], None]) -> dict[str, float]:

@@ -1,14 +1,14 @@
 """Results on real archives, by fold or by seed, beside a logistic regression on the same features.
 
-    python benchmarks/real_archives.py pets --archives ARCHIVES --weights WEIGHTS.pth
-    python benchmarks/real_archives.py dogscats --fixed …       # the archive's own split
-    python benchmarks/real_archives.py bears --set fit_frozen.epochs=36 …
-    python benchmarks/real_archives.py pascal --seeds 0 1 2 …      # the archive's own split
+    python -m benchmarks.real_archives pets --archives ARCHIVES --weights WEIGHTS.pth
+    python -m benchmarks.real_archives dogscats --fixed …       # the archive's own split
+    python -m benchmarks.real_archives bears --set fit_frozen.epochs=36 …
+    python -m benchmarks.real_archives pascal --seeds 0 1 2 …      # the archive's own split
 
-Runs the stages of a recipe per fold in a scratch folder and prints a line per fold, then means
-with standard errors as JSON. The logistic regression sees the frozen body's pooled features of
-the unaugmented images, standardised; its strength is chosen by cross-validation inside the
-training part of each fold. Pascal has no such baseline here.
+Runs the stages of a recipe per fold in a scratch folder, as a flow does, without their imports.
+Prints a line per fold, then means with standard errors as JSON. The logistic regression sees the
+frozen body's pooled features of the unaugmented images, standardised; its strength is chosen by
+cross-validation inside the training part of each fold. Pascal has no such baseline here.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -27,12 +27,15 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
+from benchmarks.warm_stages import warm_stages
+
 ROOT = Path(__file__).parents[1]
 STAGES = (
     "download", "untar", "weights", "split", "pack",
     "lr_frozen", "fit_frozen", "lr_unfrozen", "fit_unfrozen", "threshold", "evaluate",
 )  # fmt: skip
 TRAINING = STAGES[5:9]
+Run = Callable[[Path, str, str], None]
 LESSONS_SWEEP = np.linspace(0.05, 0.95, 29)
 STRENGTHS = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
 PREDICT = """
@@ -64,18 +67,18 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="[SECTION.]KEY=VALUE")
     parser.add_argument("--no-baseline", action="store_true")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, warm_stages() as run:
         fixed = chosen.fixed or chosen.recipe == "pascal"
         folds: Sequence[int | None] = [None] if fixed else range(chosen.folds)
         if chosen.only is not None:
             folds = [chosen.only]
         cases = [(seed, fold) for seed in chosen.seeds for fold in folds]
-        rows = [run_fold(Path(scratch), chosen, *case) for case in cases]
+        rows = [run_fold(Path(scratch), run, chosen, *case) for case in cases]
     print(json.dumps(summary(rows), indent=2))
 
 
 def run_fold(
-    scratch: Path, chosen: argparse.Namespace, seed: int, fold: int | None
+    scratch: Path, run: Run, chosen: argparse.Namespace, seed: int, fold: int | None
 ) -> dict[str, float]:
     """Run the recipe on one fold, and the baseline; return what was measured."""
     recipe = recipe_of(chosen, seed, fold)
@@ -83,7 +86,7 @@ def run_fold(
         YAML().dump({"recipes": {chosen.recipe: recipe}}, file)
     wall = time.perf_counter()
     for stage in STAGES:
-        python(scratch, "-m", "stages", stage, chosen.recipe)
+        run(scratch, stage, chosen.recipe)
     wall = time.perf_counter() - wall
     results = scratch / "results" / chosen.recipe
     row = measured(results, chosen.recipe) | {
@@ -91,7 +94,7 @@ def run_fold(
         "wall_seconds": wall,
     }
     if not (chosen.no_baseline or chosen.recipe == "pascal"):
-        python(scratch, "-c", PREDICT, chosen.recipe, str(scratch / "features.npz"))
+        compute_features(scratch, chosen.recipe)
         row["logistic_error"] = logistic_regression(scratch / "features.npz")
     print(seed, fold, {name: round(value, 4) for name, value in row.items()}, flush=True)
     return row
@@ -162,12 +165,12 @@ def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def python(folder: Path, *arguments: str) -> None:
-    """Run Python on this project in another folder."""
+def compute_features(folder: Path, recipe: str) -> None:
+    """Write the frozen body's features of all images into a file."""
     subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-c", PREDICT, recipe, str(folder / "features.npz")],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "true"},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         check=True,
     )
