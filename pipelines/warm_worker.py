@@ -211,21 +211,23 @@ def keep(line: socket.socket, environment: Mapping[str, str]) -> NoReturn:
         os.setpgid(module, module)
     for stream in streams:
         os.close(stream)
-    line.sendall(STARTED)
+    with contextlib.suppress(ConnectionError):  # who asked is gone: `obey` sees it
+        line.sendall(STARTED)
     ended = threading.Event()
     threading.Thread(target=obey, args=[line, module, ended], daemon=True).start()
     _, status = os.waitpid(module, 0)
     ended.set()
     guard.signal_group(module, signal.SIGKILL)  # whatever the module left behind
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         line.sendall(CODE.pack(os.waitstatus_to_exitcode(status)))
     os._exit(0)
 
 
 def obey(line: socket.socket, module: int, ended: threading.Event) -> None:
     """Hand on the signals that come; when the other end closes, end the module."""
-    while number := line.recv(1):
-        guard.signal_group(module, signal.Signals(number[0]))
+    with contextlib.suppress(ConnectionError):  # it was killed before it read the answer
+        while number := line.recv(1):
+            guard.signal_group(module, signal.Signals(number[0]))
     guard.end_group(module, ended.wait)
 
 

@@ -8,6 +8,7 @@ import httpx
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from project import Project
+from servers import until
 
 FLOW = (sys.executable, "-m", "pipelines.train")
 PATIENCE = 600.0  # seconds; two trainings beside it can keep a server waiting
@@ -27,8 +28,16 @@ def ask(settings: dict[str, str], path: str, **query: Any) -> list[dict]:
 
 
 def states(settings: dict[str, str], flow: str) -> dict[str, str]:
-    """The state's name of each task run of a flow run, by the stage's address."""
-    return {run["name"]: run["state_name"] for run in task_runs(settings, flow)}
+    """The state's name of each task run of a flow run that has ended, by the stage's address.
+
+    The server is told of them by a queue, which it may still be working on.
+    """
+
+    def found() -> dict[str, str] | None:
+        states = {run["name"]: run["state_name"] for run in task_runs(settings, flow)}
+        return None if {"Pending", "Running"} & set(states.values()) else states
+
+    return until(found, "last word of all tasks", PATIENCE)
 
 
 def task_runs(settings: dict[str, str], flow: str) -> list[dict]:

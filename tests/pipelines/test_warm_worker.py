@@ -98,6 +98,25 @@ def run_probe(project: Project, code: str, **env: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
+def test_a_client_killed_before_it_reads_the_answer_leaves_nothing(
+    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project.folder / "sleeper"
+    folder.mkdir()
+    noted = folder / "pid"
+    code = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+    (folder / "sleeper.py").write_text(f"{code}time.sleep(600)\n")
+
+    def be_killed(*_: object) -> bytes:
+        until(lambda: noted.exists() and noted.read_text(), "fork")
+        raise ConnectionAbortedError  # the answer stays unread, so that the line is reset
+
+    monkeypatch.setattr("stages.warm._receive", be_killed)
+    address = project.folder / ".thaw/worker"
+    assert start(address, "sleeper", [], cwd=folder, environment=environment()) is None
+    until(lambda: not psutil.pid_exists(int(noted.read_text())), "end of the fork", 60)
+
+
 def test_a_fork_has_its_clients_folder_environment_limits_and_arguments(
     project: Project, worker: psutil.Process
 ) -> None:
