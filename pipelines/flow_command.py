@@ -2,12 +2,15 @@
 
 import atexit
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 
 from thaw.core.errors import UserError
 
@@ -22,6 +25,7 @@ def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int
     Returns:
         0, 1 if anything failed, 130 when interrupted.
     """
+    keep_server_until_told()
     try:
         state = run()
     except UserError as error:
@@ -32,6 +36,28 @@ def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int
         return 130
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     return 0 if state.is_completed() else 1
+
+
+def keep_server_until_told() -> None:
+    """Let Ctrl-C reach the flow and not its temporary server, which is to be told how it ended.
+
+    A terminal sends it to all processes of a group.
+    """
+    if PREFECT_API_URL.value():
+        return
+    # Takes a second to import; with a server of one's own nobody needs it.
+    from prefect.server.api import server
+
+    vars(server)["subprocess"] = SimpleNamespace(
+        Popen=Alone, TimeoutExpired=subprocess.TimeoutExpired
+    )
+
+
+class Alone(subprocess.Popen[bytes]):
+    """A process in a group of its own."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, process_group=0, **settings)
 
 
 def leave(code: int) -> NoReturn:

@@ -21,6 +21,8 @@ from stages.recipe import PARAMS_FILE, parse_yaml
 from thaw.core.errors import UserError
 from thaw.core.files import read_parquet
 
+LONGEST_NAME = 200  # letters; a file's name may have 255
+SPREAD = "-spread"  # ends the name of the table over what is repeated
 EACH = "each"  # instead of values: every fold, or every group held out once
 # What says by chance alone how good a recipe is: its mean counts, not its best.
 SEED, FOLD, GROUPS = "seed", "split.by.fold", "split.by.valid"
@@ -195,7 +197,7 @@ def sweep_name(
     over other values apart.
 
     Raises:
-        UserError: a name without letters or digits.
+        UserError: a name without letters or digits, too long a one, or that of a sweep's table.
     """
     if name is None:
         told = json.dumps([grid, sorted(overrides)], default=str)
@@ -203,4 +205,8 @@ def sweep_name(
     plain = re.sub("[^a-z0-9_]+", "-", name.lower()).strip("-_")
     if not plain:
         raise UserError(f"--name {name!r}: use letters and digits.")
+    if len(plain) > LONGEST_NAME:
+        raise UserError(f"--name: give one of {LONGEST_NAME} letters at most; {plain!r} is longer.")
+    if plain.endswith(SPREAD):
+        raise UserError(f"--name {plain}: what ends in {SPREAD} is the table of another sweep.")
     return plain

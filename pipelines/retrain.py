@@ -43,7 +43,7 @@ from thaw.chance import error_of, telling_metric  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.core.files import read_json  # noqa: E402
 from thaw.headline import headline_metric  # noqa: E402
-from thaw.params.base import plural  # noqa: E402
+from thaw.params.base import did_you_mean, plural  # noqa: E402
 
 FITS = ("fit_unfrozen", "fit_frozen", "fit")  # the last that trained is looked at
 
@@ -107,6 +107,8 @@ def choose_epochs(run: RecordedRun, fit: str | None = None) -> Choice:
     Raises:
         UserError: the recipe has no such fit, or it trained no epoch.
     """
+    if fit and fit not in FITS:
+        raise UserError(f"--fit {fit}: there is no such fit; {did_you_mean(fit, FITS)}")
     there = [name for name in FITS if run.file(f"{name}/history.csv").exists()]
     trained = [name for name in there if len(run.epochs(name))]
     if not trained or (fit and fit not in trained):

@@ -43,6 +43,9 @@ from thaw.params.base import plural  # noqa: E402
 
 TAG = "thaw.sweep"  # and the sweep's name: a run can be a point of several
 
+# Lines of a stage's log that do not say why it failed.
+OF_DVC = ("ERROR: failed to reproduce", "Running stage", "> ")
+
 
 @dataclass
 class Sweep:
@@ -108,12 +111,20 @@ def run_points(sweep: Sweep) -> dict[str, State]:
             point, state = futures[future], future.state
             states[point.name] = state
             if not state.is_completed():
-                why = str(state.result(raise_on_failure=False))
-                sweep.note(point, Row("failed", why=" ".join(why.split("\n")[:2])))
+                why = reason(str(state.result(raise_on_failure=False)))
+                sweep.note(point, Row("failed", why=why))
     except BaseException:
         sweep.shared.stop.set()
         raise
     return {point.name: states[point.name] for point in sweep.points}
+
+
+def reason(told: str) -> str:
+    """Say in a line why a point failed, of a message that may hold the end of a log."""
+    first, *rest = told.split("\n")
+    log = [line.strip() for line in rest if line.startswith("  ")]
+    said = [line for line in log if not line.startswith(OF_DVC)] or log
+    return f"{first.partition('. ')[0]}: {said[-1]}" if said else " ".join([first, *rest[:1]])
 
 
 def point_task(sweep: Sweep, point: Point) -> PrefectFuture[Any]:

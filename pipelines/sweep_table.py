@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.grid import Point, shown
+from pipelines.grid import SPREAD, Point, shown
 from thaw.chance import MORE_IS_BETTER
 from thaw.core.files import replacing
 from thaw.headline import headline_metric
@@ -132,7 +132,7 @@ def write_tables(
     found = table(points, rows)
     groups = spread(found, list(points[0].values), repeated)
     (root / SWEEPS).mkdir(parents=True, exist_ok=True)
-    for file, content in ((f"{name}.csv", found), (f"{name}-spread.csv", groups)):
+    for file, content in ((f"{name}.csv", found), (f"{name}{SPREAD}.csv", groups)):
         if content is None:
             (root / SWEEPS / file).unlink(missing_ok=True)
             continue

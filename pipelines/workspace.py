@@ -182,7 +182,9 @@ def check_path(recipes: Mapping[str, Any], path: Sequence[str], told: str) -> No
             raise UserError(
                 f"{told}: params.yaml has no {part!r} there; {did_you_mean(part, list(node))}"
             )
-        node = node[part] if isinstance(node, Mapping) else None
+        if not isinstance(node, Mapping):
+            raise UserError(f"{told}: there is no {part!r} in {node!r}, which is a value.")
+        node = node[part]
 
 
 def _apply(params: Path, overrides: Sequence[str]) -> None:

@@ -127,6 +127,29 @@ def test_a_lost_process_is_tried_again_and_an_interrupted_flow_ends_its_stage(
     until(lambda: not stage_processes(long_project), "end of the stage")
 
 
+def test_ctrl_c_in_a_terminal_ends_a_flow_and_then_its_server(
+    long_project: Project, recipe: dict, tmp_path: Path
+) -> None:
+    recipe["fit_unfrozen"]["epochs"] = 100 * EPOCHS
+    long_project.write_recipes({"long": recipe})
+    # No server runs, so that the flow starts one; a terminal sends the signal to all of a group.
+    with (tmp_path / "said").open("w+") as said:
+        flow = subprocess.Popen(
+            [*FLOW, "long"], cwd=long_project.folder,
+            env=environment() | {"PREFECT_HOME": str(tmp_path / "prefect")},
+            stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        until(lambda: fit_processes(long_project), "process of the fit", 600)
+        os.killpg(flow.pid, signal.SIGINT)
+        assert flow.wait(120) == 130
+        said.seek(0)
+        output = said.read()
+    assert "interrupted." in output
+    assert "Unable to connect" not in output
+    assert "All connection attempts failed" not in output
+    until(lambda: not stage_processes(long_project), "end of the stage")
+
+
 def fit_runs(settings: dict[str, str]) -> int:
     """How often the last flow has started its long fit."""
     runs = task_runs(settings, last_flow(settings)["id"])

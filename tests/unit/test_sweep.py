@@ -9,6 +9,7 @@ from project import ROOT
 
 from pipelines.edit import set_number
 from pipelines.grid import Point, grid_points, read_grid, sweep_name
+from pipelines.sweep import reason
 from pipelines.sweep_table import Row, best, spread, table, write_tables
 from pipelines.workspace import LARGE, _copy, set_values
 from stages.recipe import read_recipes
@@ -205,3 +206,39 @@ def test_a_published_recipe_that_nobody_builds_on_is_changed(params: Path) -> No
     params.write_text(text)
     set_number(params, "pets", "fit", "epochs", 3)
     assert params.read_text() == text.replace("&fit {epochs: 12", "&fit {epochs: 3")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (
+            "fit@a failed with exit code 1. .thaw/logs/fit@a.log ends:\n"
+            "  Running stage 'fit@a':\n  > python -m stages fit a\n  fit a: the loss became nan.\n"
+            "  ERROR: failed to reproduce 'fit@a': exited with 1\nAll of it is in /w",
+            "fit@a failed with exit code 1: fit a: the loss became nan.",
+        ),
+        (
+            "fit@a failed with exit code 255. .thaw/logs/fit@a.log ends:\n"
+            "  ERROR: failed to reproduce 'fit@a': no such file",
+            "fit@a failed with exit code 255: ERROR: failed to reproduce 'fit@a': no such file",
+        ),
+        (
+            "a was not started: fit.lr: -1.\nfit.epochs: -2.",
+            "a was not started: fit.lr: -1. fit.epochs: -2.",
+        ),
+        ("[Errno 28] No space left on device", "[Errno 28] No space left on device"),
+    ],
+)
+def test_a_row_says_why_its_point_failed(told: str, why: str) -> None:
+    assert reason(told) == why
+
+
+@pytest.mark.parametrize("name", ["a" * 201, "Rates spread", "--"])
+def test_names_that_would_do_harm_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"^--name"):
+        sweep_name("a", {"seed": [1]}, [], name)
+
+
+def test_a_value_has_no_keys(params: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no 'x' in .*, which is a value"):
+        grid_points(params.parent, "bears_sample", {"fit_frozen.lr.x": [1]})

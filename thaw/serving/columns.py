@@ -1,6 +1,7 @@
 """What a server is asked with: the columns of its table, and an item's cells. No torch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -35,6 +36,16 @@ def input_columns(task: str, bands: Sequence[str]) -> dict[str, bool]:
 def cells_of(table: pd.DataFrame) -> list[Cells]:
     """Return each row's cells that hold something, as text."""
     return [
-        {str(name): str(value) for name, value in row.items() if not pd.isna(value) and value != ""}
+        {str(name): text_of(value) for name, value in row.items() if holds_something(value)}
         for row in table.to_dict(orient="records")
     ]
+
+
+def holds_something(value: Any) -> bool:
+    """Say whether a cell is neither empty nor missing."""
+    return not (pd.api.types.is_scalar(value) and pd.isna(value)) and value != ""
+
+
+def text_of(value: Any) -> str:
+    """Write a cell as text: a column in which some are missing makes 12 out of 12.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
