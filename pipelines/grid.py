@@ -106,6 +106,7 @@ def grid_points(root: Path, recipe: str, grid: Mapping[str, Any]) -> list[Point]
             _check_default(recipe, there, key, values[0])
         else:
             check_path(there, key.split("."), key)
+            _refuse_section(key, functools.reduce(operator.getitem, key.split("."), there))
     return [
         Point(recipe, dict(zip(expanded, values, strict=True)))
         for values in itertools.product(*expanded.values())
@@ -121,9 +122,18 @@ def _check_values(key: str, values: Any) -> None:
             f"{key}: {odd[0]!r} is no number, text, truth value or list of these. Put a text in "
             f"quotes; of a mapping name the key within: {key}.KEY=..."
         )
+    if EACH in values:
+        raise UserError(f"{key}: {EACH!r} stands for all values, so alone.")
     texts = [shown(value) for value in values]
-    if twice := sorted({text for text in texts if texts.count(text) > 1}):
+    alike = [values.count(v) > 1 or texts.count(shown(v)) > 1 for v in values]
+    if twice := sorted(set(itertools.compress(texts, alike))):
         raise UserError(f"{key}: {', '.join(twice)} is there twice. Leave one.")
+
+
+def _refuse_section(key: str, now: Any) -> None:
+    """Refuse to put a value in a section's place."""
+    if isinstance(now, Mapping):
+        raise UserError(f"{key} is a section. Name a parameter of it: {', '.join(now)}.")
 
 
 def _is_plain(value: Any) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from project import Project
 from servers import free_port, mlflow_server
+from test_dvc import stages_run
 
 from pipelines.live import Sender
 from pipelines.runs import Run, RunFolder
@@ -90,6 +91,7 @@ def test_a_deleted_store_is_filled_again_by_one_command(trained: Project) -> Non
     shutil.rmtree(trained.folder / ".thaw")  # safe to delete: the results are still there
     assert "1 of 1 recorded runs sent" in trained.run(*RECORD).stdout
     assert curves(f"sqlite:///{store}", "fit_frozen/batch/loss") == before
+    assert stages_run(trained.run("dvc", "repro").stdout) == []  # DVC's cache has `.thaw/code`
 
 
 def test_a_server_that_is_down_or_mute_stops_nothing(trained: Project, tmp_path: Path) -> None:

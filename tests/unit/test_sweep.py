@@ -242,3 +242,16 @@ def test_names_that_would_do_harm_are_refused(name: str) -> None:
 def test_a_value_has_no_keys(params: Path) -> None:
     with pytest.raises(UserError, match=r"there is no 'x' in .*, which is a value"):
         grid_points(params.parent, "bears_sample", {"fit_frozen.lr.x": [1]})
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ({"seed": [0, 0.0]}, r"^seed: 0, 0\.0 is there twice"),
+        ({"seed": [0, "each"]}, "^seed: 'each' stands for all values, so alone"),
+        ({"fit_frozen": [1]}, "^fit_frozen is a section. Name a parameter of it: epochs"),
+    ],
+)
+def test_values_that_nobody_means_are_refused(params: Path, grid: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        grid_points(params.parent, "bears_sample", grid)
