@@ -94,7 +94,7 @@ def run_fold(
         "wall_seconds": wall,
     }
     if not (chosen.no_baseline or chosen.recipe == "pascal"):
-        compute_features(scratch, chosen.recipe)
+        python(scratch, "-c", PREDICT, chosen.recipe, str(scratch / "features.npz"))
         row["logistic_error"] = logistic_regression(scratch / "features.npz")
     print(seed, fold, {name: round(value, 4) for name, value in row.items()}, flush=True)
     return row
@@ -165,12 +165,12 @@ def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def compute_features(folder: Path, recipe: str) -> None:
-    """Write the frozen body's features of all images into a file."""
+def python(folder: Path, *arguments: str) -> None:
+    """Run Python on this project in another folder."""
     subprocess.run(
-        [sys.executable, "-c", PREDICT, recipe, str(folder / "features.npz")],
+        [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "DO_NOT_TRACK": "true"},
         stdout=subprocess.DEVNULL,
         check=True,
     )

@@ -7,6 +7,7 @@ and on nothing else. All is read from the source; nothing is imported.
 import ast
 import functools
 import shutil
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ PACKAGES = ("thaw", "stages")
 ALL_CODE = ("report", "record")
 # Draws the sample archives: params.yaml pins what it draws.
 LEFT_OUT = Path("thaw", "samples")
+# Python 3.11 counts how deep a tree is for all threads together, and fails if two parse at once.
+PARSING = threading.Lock()
 
 
 def main() -> None:
@@ -102,7 +105,8 @@ def imported_files(root: Path, file: Path) -> set[Path]:
 def direct_imports(file: Path) -> set[str]:
     """Name every module that a file imports at any place, type-checking blocks aside."""
     names = set()
-    waiting: list[ast.AST] = [ast.parse(file.read_bytes())]
+    with PARSING:
+        waiting: list[ast.AST] = [ast.parse(file.read_bytes())]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):

@@ -1,5 +1,6 @@
 """The code noted for a stage: what it imports, by whatever way, and nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -94,3 +95,10 @@ def test_training_imports_the_loop_and_packing_does_not() -> None:
     assert loop in code.code_text(ROOT, "fit_frozen")
     assert loop not in code.code_text(ROOT, "pack")
     assert "thaw/samples" not in code.code_text(ROOT, "download")
+
+
+def test_threads_may_read_at_once() -> None:
+    files = sorted(ROOT.glob("thaw/**/*.py"))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(code.direct_imports, files * 4))
+    assert found[: len(files)] == [code.direct_imports(file) for file in files]
