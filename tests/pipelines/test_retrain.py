@@ -86,7 +86,7 @@ def test_only_a_finished_run_says_something(trained: Project, tmp_path: Path) ->
     text = file.read_text()
     for arguments, change, told in (
         (("quik",), "", "params.yaml: no recipe quik; did you mean 'quick'?"),
-        (("quick", "--fit", "fit_frosen"), "", "fit_frosen trained no epoch; fit_unfrozen"),
+        (("quick", "--fit", "fit_frosen"), "", "there is no such fit; did you mean 'fit_frozen'?"),
         (("quick",), "seed: 77", "First: python -m pipelines.train quick"),
     ):
         file.write_text(text.replace("seed: 1", change) if change else text)
