@@ -55,7 +55,7 @@ def main() -> None:
 
 def outputs(paths: Paths, names: list[str]) -> np.ndarray:
     """Return a recipe's logits, float [n, classes], for images that bears_several_sample packed."""
-    packed = open_packed(SEVERAL.packed, SEVERAL.packed_index)
+    packed = open_packed(SEVERAL.packed)
     rows = packed.rows(names)
     images = [Decoded(packed.image(row), *packed.image(row).shape[:2]) for row in rows]
     return open_predictor(paths.model.parent).outputs(images)

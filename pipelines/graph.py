@@ -7,8 +7,8 @@ import functools
 import importlib
 import json
 import operator
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,29 +140,35 @@ class Pipeline:
         finally:
             rwlock.rwlock = guard
 
-    def sort_lock(self) -> None:
-        """Put dvc.lock into the order of a plain `dvc repro`, whichever stage was through first.
-
-        DVC appends a new stage when it is done; side by side, that would be by chance.
-        """
-        from dvc.utils.serialize import dumps_yaml, load_yaml
-
-        lock = self.root / "dvc.lock"
-        if not lock.exists():
-            return
-        with self._repo.lock:
-            content = load_yaml(lock)
-            there = content["stages"]
-            order = [address for address in self.graph if address in there]
-            order += [address for address in there if address not in self.graph]
-            if list(there) != order:
-                content["stages"] = {address: there[address] for address in order}
-                with replacing(lock) as part:
-                    part.write_text(dumps_yaml(content), encoding="utf-8")
-
     def close(self) -> None:
         """Let go of DVC's files."""
         self._repo.close()
+
+
+def sort_lock(root: Path, addresses: Sequence[str]) -> None:
+    """Put dvc.lock into the order of a plain `dvc repro`, whichever stage was through first.
+
+    DVC appends a new stage when it is done; side by side, that would be by chance.
+
+    Args:
+        root: where it is.
+        addresses: all stages, in order.
+    """
+    from dvc.repo import Repo
+    from dvc.utils.serialize import dumps_yaml, load_yaml
+
+    lock = root / "dvc.lock"
+    if not lock.exists():
+        return
+    with closing(Repo(str(root), _wait_for_lock=True)) as repo, repo.lock:
+        content = load_yaml(lock)
+        there = content["stages"]
+        order = [address for address in addresses if address in there]
+        order += [address for address in there if address not in addresses]
+        if list(there) != order:
+            content["stages"] = {address: there[address] for address in order}
+            with replacing(lock) as part:
+                part.write_text(dumps_yaml(content), encoding="utf-8")
 
 
 def are_files_guarded(noted: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.graph import RECORD, REPORT, Graph, Pipeline, with_ancestors
 from pipelines.places import project_root, runs_folder, tracking_uri, without_password
 from pipelines.run_key import run_key
-from pipelines.runs import Run, RunFolder, flatten, mark_killed, result_files, run_folders
+from pipelines.runs import Run, RunFolder, ended_runs, flatten, result_files
 from pipelines.store import FAILED_STAGE, Store, StoreError
 from stages.code import refuse_edited
 from stages.common.paths import Paths
@@ -152,8 +152,7 @@ def send_lacking(root: Path) -> tuple[int, int]:
     Raises:
         StoreError: the store does not answer.
     """
-    mark_killed(root)
-    folders = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
+    folders = ended_runs(root)
     store = Store(tracking_uri(root), root)
     lacking = [folder for folder in folders if not store.has(folder)]
     for folder in lacking:

@@ -155,7 +155,7 @@ def variant_task(
 
 def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -> RecordedRun:
     """Train with the chosen number of epochs; return the recorded run."""
-    with open_resources(root, jobs, worker=True) as shared:
+    with open_resources(root, jobs) as shared:
         try:
             made = variant_task(root, run, choice, shared)()
         except BaseException:

@@ -8,6 +8,7 @@ filled at any later time.
 import filecmp
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,11 +125,8 @@ class RunFolder:
     def files(self) -> list[Path]:
         """List the copied files, relative to ``files/``."""
         base = self.path / "files"
-        return sorted(
-            file.relative_to(base)
-            for file in base.rglob("*")
-            if file.is_file() and not file.name.endswith(".part")
-        )
+        found = (Path(folder, name) for folder, _, names in os.walk(base) for name in names)
+        return sorted(file.relative_to(base) for file in found if file.suffix != ".part")
 
     def digest(self) -> str:
         """Hash all of it, to tell whether a store has it as it is now."""
@@ -163,21 +161,22 @@ def run_folders(folder: Path) -> list[RunFolder]:
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_ctime_ns)]
 
 
-def mark_killed(root: Path) -> list[RunFolder]:
-    """Find runs that their flow left behind when it was killed, and mark them so."""
-    left = []
-    for folder in run_folders(runs_folder(root)):
-        run = folder.read()
-        if run.status != "RUNNING":
-            continue
-        try:
-            with FileLock(folder.path / ALIVE, timeout=0):
-                run.status = "KILLED"
-                folder.write(run)
-                left.append(folder)
-        except Timeout:
-            continue  # a flow is at it
-    return left
+def ended_runs(root: Path) -> list[RunFolder]:
+    """List the recorded runs that no flow is at. Those whose flow was killed are marked so."""
+    return [folder for folder in run_folders(runs_folder(root)) if _has_ended(folder)]
+
+
+def _has_ended(folder: RunFolder) -> bool:
+    run = folder.read()
+    if run.status != "RUNNING":
+        return True
+    try:
+        with FileLock(folder.path / ALIVE, timeout=0):
+            run.status = "KILLED"
+            folder.write(run)
+            return True
+    except Timeout:
+        return False
 
 
 def result_files(recipe: str) -> list[Path]:

@@ -18,9 +18,9 @@ from prefect.runtime import flow_run
 
 from pipelines.graph import RECORD, Graph, Stage, look_up
 from pipelines.live import LiveRun, Sender
-from pipelines.places import runs_folder, tracking_uri
+from pipelines.places import tracking_uri
 from pipelines.record import FLOW_RUN
-from pipelines.runs import RunFolder, mark_killed, run_folders
+from pipelines.runs import RunFolder, ended_runs
 from pipelines.slots import Slots, cores, gpus
 from pipelines.stage_process import StageFailedError, StoppedError, run_stage
 from pipelines.store import FAILED_STAGE
@@ -34,6 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRY_DELAYS = [5.0, 30.0]
+WORTH_A_WORKER = 3  # stages: its imports take as long as those of two
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
 
 
@@ -93,13 +94,13 @@ class Resources:
 
 
 @contextmanager
-def open_resources(root: Path, jobs: int | None, *, worker: bool) -> Iterator[Resources]:
+def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> Iterator[Resources]:
     """Yield what a flow run needs. What MLflow lacks is sent at the beginning and at the end.
 
     Args:
         root: the project, or a workspace of it.
         jobs: stages at once; None means as many as there are cores, and two at least.
-        worker: whether to start a warm worker.
+        stages: how many may run, as far as is known.
     """
     warn = get_run_logger().warning
     slots = Slots(jobs or default_jobs(), cores(), gpus())
@@ -107,9 +108,9 @@ def open_resources(root: Path, jobs: int | None, *, worker: bool) -> Iterator[Re
     for folder in lacking(root, sender.uri):
         sender.send(folder)
     try:
-        with warm_worker(root) if worker else nullcontext() as address:
+        with warm_worker(root) if stages >= WORTH_A_WORKER else nullcontext() as address:
             yield Resources(slots, sender, str(flow_run.id), address)
-        for folder in lacking(root, sender.uri):
+        for folder in lacking(root, sender.uri) if stages else ():
             sender.send(folder)
     finally:
         if unsent := sender.close(SECONDS_FOR_STORE):
@@ -131,11 +132,9 @@ def warm_worker(root: Path) -> Iterator[Path]:
 
 
 def lacking(root: Path, uri: str) -> list[RunFolder]:
-    """List the runs that a store was not sent as they are now, and those that a kill left."""
-    left = mark_killed(root)
+    """List the ended runs that a store was not sent as they are now."""
     fresh = uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
-    ended = [f for f in run_folders(runs_folder(root)) if f.read().status != "RUNNING"]
-    return left + [f for f in ended if f not in left and (fresh or not f.sent_to(uri))]
+    return [folder for folder in ended_runs(root) if fresh or not folder.sent_to(uri)]
 
 
 class Session:

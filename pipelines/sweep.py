@@ -205,7 +205,7 @@ def sweep(
         points = plan(root, recipe, grid, overrides or [], jobs)
         repeated = repeats(find_recipe(root / PARAMS_FILE, recipe)) & set(grid)
         name, fixed = sweep_name(recipe, grid, overrides or [], name), overrides or []
-        with open_resources(root, jobs, worker=True) as shared:
+        with open_resources(root, jobs) as shared:
             running = Sweep(root, name, points, repeated, fixed, shared, jobs or default_jobs())
             states = run_points(running)
     except UserError as error:

@@ -15,6 +15,10 @@ from pipelines.environment import set_defaults
 
 set_defaults()  # before Prefect is imported
 
+from pipelines.changes import Ahead, find_changes  # noqa: E402
+
+AHEAD = Ahead(Path.cwd()) if __name__ == "__main__" else None  # while it is
+
 from prefect import Task, flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
@@ -22,16 +26,13 @@ from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from pipelines.flow_command import leave, run_flow  # noqa: E402
-from pipelines.graph import Pipeline, of_recipes  # noqa: E402
+from pipelines.graph import sort_lock  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
-from pipelines.run_key import is_unpinned  # noqa: E402
 from pipelines.session import Session, open_resources, retried_task  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
-
-WORTH_A_WORKER = 3  # stages to run: its imports take as long as those of two
 
 
 def stage_tasks(session: Session) -> dict[str, Task[[str], State]]:
@@ -84,20 +85,16 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     Raises:
         FailedError: something failed; what does not depend on it is done.
     """
-    pipeline = Pipeline(root)
-    graph = of_recipes(pipeline.graph, chosen) if chosen else pipeline.graph
-    forced = {address for address in graph if refresh and is_unpinned(graph[address])}
-    stale = pipeline.changed(graph, forced)
-
+    ahead = AHEAD.changes(root) if AHEAD and not refresh else None
+    found = ahead.of(chosen) if ahead else find_changes(root, chosen, refresh)
     try:
-        with open_resources(root, jobs, worker=len(stale) >= WORTH_A_WORKER) as shared:
-            states = run_all(Session(root, graph, stale, forced, shared))
+        with open_resources(root, jobs, len(found.stale)) as shared:
+            states = run_all(Session(root, found.graph, found.stale, found.forced, shared))
     finally:
-        if stale:
-            pipeline.sort_lock()
-        pipeline.close()
-    show_results(root, {stage.recipe for stage in graph.values()})
-    if stale:
+        if found.stale:
+            sort_lock(root, found.order)
+    show_results(root, {stage.recipe for stage in found.graph.values()})
+    if found.stale:
         from stages.index import write_index  # pandas, which takes long to import
 
         write_index(root)

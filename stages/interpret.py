@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from stages.common.paths import Paths
-from stages.folders import new_folder
 from thaw.bands import displayable
 from thaw.core.errors import UserError
-from thaw.core.files import read_json, read_parquet, write_csv
+from thaw.core.files import new_folder, read_json, read_parquet, write_csv
 from thaw.images import Pixels
 from thaw.interpretation import one_label, points, several_labels
 from thaw.interpretation.confusion import outcomes
@@ -60,7 +59,7 @@ class Shown(NamedTuple):
 def run(params: Params, paths: Paths) -> None:
     """Write tables and pictures of the answers on the held-out images."""
     predictions, vocab = read_parquet(paths.predictions), read_json(paths.vocab)
-    packed = open_packed(paths.packed, paths.packed_index)
+    packed = open_packed(paths.packed)
     rows = rows_in(packed, predictions["path"].tolist(), paths)
 
     def pixels(row: int) -> Pixels:
@@ -99,7 +98,7 @@ def rows_in(packed: Packed, images: list[str], paths: Paths) -> np.ndarray:
     rows = packed.rows(images)
     if lacking := [images[i] for i in np.flatnonzero(rows < 0)]:
         raise UserError(
-            f"{paths.predictions} has {len(lacking)} images that are not in {paths.packed_index}: "
+            f"{paths.predictions} has {len(lacking)} images that are not in {paths.packed}: "
             f"{some_of(lacking)}. Run the recipe again: dvc repro interpret@{paths.recipe}"
         )
     return rows

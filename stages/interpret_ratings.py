@@ -1,8 +1,7 @@
 """Show what a ratings model has learned: `python -m stages interpret_ratings RECIPE`."""
 
 from stages.common.paths import Paths
-from stages.folders import new_folder
-from thaw.core.files import read_json, read_parquet, write_csv
+from thaw.core.files import new_folder, read_json, read_parquet, write_csv
 from thaw.params.base import params, parse
 from thaw.params.ratings_model import RatingsModel
 from thaw.ratings.interpret import (

@@ -6,8 +6,7 @@ import pandas as pd
 from pydantic import Field
 
 from stages.common.paths import Paths
-from stages.folders import new_folder
-from thaw.core.files import read_json, write_csv
+from thaw.core.files import new_folder, read_json, write_csv
 from thaw.look.tables import by_part, class_counts, dimensions, duplicates
 from thaw.pack import open_packed
 from thaw.params.base import Seed, params, plural, some_of
@@ -34,8 +33,8 @@ def run(params: Params, paths: Paths) -> None:
     them. Dimensions are the originals', which `pack` noted.
     """
     vocab = read_json(paths.vocab)
-    packed = open_packed(paths.packed, paths.packed_index)
-    task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    packed = open_packed(paths.packed)
+    task, items = read_items(paths.items, packed, vocab)
     sizes, twice = dimensions(packed, items), duplicates(packed, items)
     tables = {"classes": class_counts(items, task, vocab), "sizes": sizes, "duplicates": twice}
     with new_folder(paths.result("look", "tables")) as folder:

@@ -21,9 +21,7 @@ def run(params: Params, paths: Paths) -> dict[str, float]:
     require(paths.raw)
     started = time.perf_counter()
     bad_csv = paths.result("pack", "bad.csv")
-    metrics = pack_images(
-        paths.raw / params.data.folder, params.data, paths.packed, paths.packed_index, bad_csv
-    )
+    metrics = pack_images(paths.raw / params.data.folder, params.data, paths.packed, bad_csv)
     seconds = time.perf_counter() - started
     write_json(paths.result("pack", "metrics.json"), metrics)
     print(f"{metrics['images']} images, {metrics['bytes'] / 1e6:.1f} MB.")

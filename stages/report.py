@@ -1,6 +1,8 @@
 """Put all that a recipe left into one page: `python -m stages report RECIPE`."""
 
+import functools
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from thaw.report import sections
 from thaw.report.page import Page, render_page
 from thaw.report.sentence import KINDS, kind_of, result_sentence
 
+NEW_MD5 = functools.partial(hashlib.md5, usedforsecurity=False)
 AT_THE_CHOICE = (
     "In this section a label is given above the probability that was chosen (see below); in the "
     "figures at the top of the page, above a half."
@@ -101,10 +104,14 @@ def headline_facts(metrics: dict[str, float], model: dict[str, Any]) -> dict[str
 
 def data_version(paths: Paths) -> dict[str, str]:
     """Return the MD5 of the data that was trained on, the same as DVC's."""
-    return {str(file): md5(file) for file in (paths.items, paths.packed) if file.exists()}
+    return {str(path): md5(path) for path in (paths.items, paths.packed) if path.exists()}
 
 
-def md5(file: Path) -> str:
-    """Return a file's MD5 in hexadecimal."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+def md5(path: Path) -> str:
+    """Return the MD5 of a file in hexadecimal; of a folder, that of DVC's list of its files."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listed = [{"md5": md5(f), "relpath": f.relative_to(path).as_posix()} for f in files]
+        return NEW_MD5(json.dumps(listed).encode()).hexdigest() + ".dir"
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, NEW_MD5).hexdigest()

@@ -16,7 +16,7 @@ from stages.common.torch_setup import set_up_torch, training_device
 from stages.sections import TrainingParams
 from thaw.core.errors import UserError
 from thaw.core.files import read_json, require_free_space, write_parquet
-from thaw.pack import open_packed
+from thaw.pack import INDEX, PIXELS, open_packed
 from thaw.params.training.data import Data
 from thaw.params.training.fit import Fit, metrics_of
 from thaw.params.training.lr_test import LRTest
@@ -116,8 +116,8 @@ def open_training(params: TrainingParams, paths: Paths, stage: str) -> Training:
     set_up_torch(params.threads)
     device = training_device()
     vocab = read_json(paths.vocab)
-    packed = open_packed(paths.packed, paths.packed_index)
-    task, items = read_items(paths.items, packed, paths.result("pack", "bad.csv"), vocab)
+    packed = open_packed(paths.packed)
+    task, items = read_items(paths.items, packed, vocab)
     if packed.channels != params.model.channels:
         raise UserError(
             f"recipes.{paths.recipe}.model.channels: {params.model.channels}, but the packed "
@@ -227,8 +227,7 @@ def feature_key(training: Training) -> str:
 
 def data_files(paths: Paths) -> list[Path]:
     """Return the files that say what is trained on."""
-    bad = paths.result("pack", "bad.csv")
-    return [paths.packed, paths.packed_index, paths.items, paths.vocab, bad]
+    return [paths.packed / PIXELS, paths.packed / INDEX, paths.items, paths.vocab]
 
 
 def test_phase(training: Training, phase: Phase, plan: LRTest) -> Curve:

@@ -102,7 +102,8 @@ def write_recipe(recipe: str, kind: str) -> None:
     if kind == "ratings":
         write_json(paths.threshold, {})
         return
-    paths.packed.write_bytes(b"pixels")
+    paths.packed.mkdir(exist_ok=True)
+    (paths.packed / "pixels.bin").write_bytes(b"pixels")
     write_json(paths.result("pack", "metrics.json"), {"images": 96, "bytes": 1_234_567})
     threshold.run(threshold.Params(seed=1, threshold=Threshold()), paths)
     write_pictures(paths)

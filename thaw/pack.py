@@ -1,4 +1,4 @@
-"""Pack decoded images into one file that is read by memory map."""
+"""Pack decoded images into one file that is read by memory map, with an index beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from thaw.bands import RGB, list_items, reader
 from thaw.core.errors import UserError
-from thaw.core.files import read_parquet, replacing, require_free_space, write_csv, write_parquet
+from thaw.core.files import new_folder, read_parquet, require_free_space, write_csv, write_parquet
 from thaw.core.progress import track
 from thaw.images import BadImageError, Decoded, Pixels, packed_bytes, read_images
 from thaw.params.base import some_of
 from thaw.params.training.data import Data
 
+PIXELS, INDEX = "pixels.bin", "index.parquet"
 INDEX_TYPES = {
     "path": "str", "offset": "int64", "height": "int32", "width": "int32",
     "source_height": "int32", "source_width": "int32",
@@ -38,6 +39,7 @@ class Packed:
         offsets: int64 [images], where each image begins in `pixels`.
         pixels: the whole file as a read-only memory map, uint8 [bytes].
         channels: of every image; the first three of three or more are red, green and blue.
+        bad: paths of the files that could not be decoded.
     """
 
     paths: list[str]
@@ -48,6 +50,7 @@ class Packed:
     offsets: NDArray[np.int64]
     pixels: Pixels
     channels: int = RGB
+    bad: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -84,32 +87,34 @@ class Packed:
         """Find images by path.
 
         Returns:
-            int64 [paths]: the number of each image here, -1 if it is not packed (bad.csv).
+            int64 [paths]: the number of each image here, -1 if it is not packed.
         """
         number = {path: i for i, path in enumerate(self.paths)}
         return np.array([number.get(path, -1) for path in paths], np.int64)
 
 
-def open_packed(packed: Path, packed_index: Path) -> Packed:
+def open_packed(packed: Path) -> Packed:
     """Open packed images for reading.
 
     Args:
-        packed: the file with the pixels.
-        packed_index: the table of what lies where in it.
+        packed: the folder that `pack_images` filled.
 
     Raises:
-        UserError: the files are missing or do not belong together.
+        UserError: files are missing or do not belong together.
     """
-    for file in (packed, packed_index):
+    pixels, index_file = packed / PIXELS, packed / INDEX
+    for file in (pixels, index_file):
         if not file.is_file():
             raise UserError(f"{file} is missing. Run the stage pack, or `dvc repro`.")
-    index = read_parquet(packed_index)
+    table = read_parquet(index_file)
+    decoded = table["height"] > 0
+    index = table[decoded]
     columns = {name: index[name].to_numpy(np.int64) for name in INDEX_TYPES if name != "path"}
     channels = int(index[CHANNELS].iloc[0]) if CHANNELS in index else RGB
     expected = int((columns["height"] * columns["width"] * channels).sum())
-    if packed.stat().st_size != expected:
+    if pixels.stat().st_size != expected:
         raise UserError(
-            f"{packed} has {packed.stat().st_size} bytes where {packed_index} tells of {expected}. "
+            f"{pixels} has {pixels.stat().st_size} bytes where {index_file} tells of {expected}. "
             "Run the stage pack again."
         )
     return Packed(
@@ -120,8 +125,9 @@ def open_packed(packed: Path, packed_index: Path) -> Packed:
         source_widths=columns["source_width"],
         offsets=columns["offset"],
         # The plain array class: slicing np.memmap itself is ten times slower.
-        pixels=np.memmap(packed, np.uint8, mode="r").view(np.ndarray),
+        pixels=np.memmap(pixels, np.uint8, mode="r").view(np.ndarray),
         channels=channels,
+        bad=table["path"][~decoded].tolist(),
     )
 
 
@@ -146,12 +152,7 @@ def pack_in_memory(images: Sequence[Decoded]) -> Packed:
 
 
 def pack_images(
-    folder: Path,
-    data: Data,
-    packed: Path,
-    packed_index: Path,
-    bad_csv: Path,
-    workers: int | None = None,
+    folder: Path, data: Data, packed: Path, bad_csv: Path, workers: int | None = None
 ) -> dict[str, int]:
     """Decode every image below a folder once and write the pixels into one file.
 
@@ -161,11 +162,11 @@ def pack_images(
     Args:
         folder: where the images are.
         data: folders to leave out, short side, channels, and the share of images that may be bad.
-        packed: to be written: uint8 RGB, or whatever the channels are, row by row, image after
-            image in the order of the paths.
-        packed_index: to be written: path, offset in bytes, height, width, source_height,
-            source_width of each image, and channels if they are not three.
-        bad_csv: to be written: path and error of each file that cannot be decoded.
+        packed: a folder, to be made. ``pixels.bin``: uint8 RGB, or whatever the channels
+            are, row by row, image after image in the order of the paths. ``index.parquet``: path,
+            offset in bytes, height, width, source_height, source_width of each image, and channels
+            if they are not three; the sides of a file that cannot be decoded are 0.
+        bad_csv: to be written: path and error of each of those.
         workers: decoding threads; None for one a core.
 
     Returns:
@@ -181,32 +182,33 @@ def pack_images(
     rows: list[tuple[str, int, int, int, int, int]] = []
     bad: list[tuple[str, str]] = []
     offset = 0
-    with replacing(packed) as part:
-        with part.open("wb") as file:
+    with new_folder(packed) as part:
+        with (part / PIXELS).open("wb") as file:
             files = [folder / path for path in paths]
-            read = reader(data.channels, data.bands)
-            decoded = read_images(read, files, data.presize, workers)
+            decoded = read_images(reader(data.channels, data.bands), files, data.presize, workers)
             for path, image in zip(paths, track(decoded, len(paths), "pack"), strict=True):
                 if isinstance(image, BadImageError):
                     bad.append((path, str(image)))
+                    rows.append((path, offset, 0, 0, 0, 0))
                     continue
                 height, width, _ = image.pixels.shape
                 rows.append((path, offset, height, width, image.source_height, image.source_width))
                 offset += file.write(image.pixels.data)
         write_csv(bad_csv, pd.DataFrame(bad, columns=["path", "error"]))
         _refuse_bad(bad, len(paths), data.max_bad, bad_csv)
-    index = pd.DataFrame(rows, columns=list(INDEX_TYPES)).astype(INDEX_TYPES)
-    if data.channels != RGB:
-        index[CHANNELS] = np.int32(data.channels)
-    write_parquet(packed_index, index)
+        index = pd.DataFrame(rows, columns=list(INDEX_TYPES)).astype(INDEX_TYPES)
+        if data.channels != RGB:
+            index[CHANNELS] = np.int32(data.channels)
+        write_parquet(part / INDEX, index)
+    good = index[index["height"] > 0]
     return {
-        "images": len(index),
+        "images": len(good),
         "bad": len(bad),
         "bytes": offset,
-        "source_height/min": int(index["source_height"].min()),
-        "source_height/max": int(index["source_height"].max()),
-        "source_width/min": int(index["source_width"].min()),
-        "source_width/max": int(index["source_width"].max()),
+        "source_height/min": int(good["source_height"].min()),
+        "source_height/max": int(good["source_height"].max()),
+        "source_width/min": int(good["source_width"].min()),
+        "source_width/max": int(good["source_width"].max()),
     }
 
 

@@ -37,13 +37,8 @@ class Paths:
 
     @property
     def packed(self) -> Path:
-        """The decoded images, uint8 RGB, one after the other."""
-        return Path("data", self.recipe, "packed.bin")
-
-    @property
-    def packed_index(self) -> Path:
-        """Where each image lies in `packed`, and its shape."""
-        return Path("data", self.recipe, "packed.parquet")
+        """Folder with the decoded images, uint8 RGB, in one file, and an index of it."""
+        return Path("data", self.recipe, "packed")
 
     @property
     def pretrained(self) -> Path:

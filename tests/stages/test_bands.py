@@ -92,10 +92,7 @@ def test_a_body_for_colours_is_adapted_to_five_channels(project: Project) -> Non
 
 def test_both_ways_of_keeping_bands_are_packed_alike(project: Project) -> None:
     data = project.folder / "data"
-    packed = [
-        open_packed(data / recipe / "packed.bin", data / recipe / "packed.parquet")
-        for recipe in ("five", "tiffs")
-    ]
+    packed = [open_packed(data / recipe / "packed") for recipe in ("five", "tiffs")]
     numbers = [int(path.split("/")[1][:2]) for path in packed[0].paths]
     for i, number in enumerate(numbers):
         assert np.array_equal(packed[0].image(i), plot(number))

@@ -149,7 +149,7 @@ def test_limits_are_kept(project: Project, recipe: dict) -> None:
 
 
 def test_images_that_are_not_packed_are_named(project: Project) -> None:
-    file = project.folder / "data/shapes/packed.parquet"
+    file = project.folder / "data/shapes/packed/index.parquet"
     whole = file.read_bytes()
     index = pd.read_parquet(file)
     first = pd.read_parquet(project.folder / "results/shapes/predictions.parquet")["path"][0]
@@ -158,7 +158,7 @@ def test_images_that_are_not_packed_are_named(project: Project) -> None:
     done = project.stage("interpret", "shapes", ok=False)
     file.write_bytes(whole)
     assert done.returncode == 1
-    assert f"1 images that are not in data/shapes/packed.parquet: {first}" in done.stderr
+    assert f"1 images that are not in data/shapes/packed: {first}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -172,4 +172,4 @@ def test_without_packed_images_it_says_what_to_run(project: Project) -> None:
     (project.folder / "data/bare/vocab.json").write_text('["bar", "disc"]')
     done = project.stage("look", "bare", ok=False)
     assert done.returncode == 1
-    assert "look bare: data/bare/packed.bin is missing. Run the stage pack" in done.stderr
+    assert "look bare: data/bare/packed/pixels.bin is missing. Run the stage pack" in done.stderr

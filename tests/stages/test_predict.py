@@ -366,7 +366,7 @@ def test_a_summary_needs_a_trained_model_and_its_data(
     assert "models/oen/model.json does not exist. Train first" in capsys.readouterr().err
     shutil.copytree(project.folder / "models/one", tmp_path / "models/one")
     assert summarise([str(tmp_path / "models/one")]) == 1
-    assert "packed.bin is missing" in capsys.readouterr().err
+    assert "pixels.bin is missing" in capsys.readouterr().err
     shutil.copytree(project.folder / "models/films", tmp_path / "models/films")
     assert summarise([str(tmp_path / "models/films")]) == 1
     assert "items.parquet is missing. Bring it back" in capsys.readouterr().err

@@ -216,7 +216,7 @@ def test_pack_writes_what_the_items_name(tmp_path: Path) -> None:
     said = ran(tmp_path, "pack", pets())
     assert "pack: 24 of 24" in said
     items, _, _ = results(tmp_path)
-    packed = open_packed(tmp_path / "data/R/packed.bin", tmp_path / "data/R/packed.parquet")
+    packed = open_packed(tmp_path / "data/R/packed")
     assert packed.rows(items["path"].tolist()).tolist() == list(range(24))
     assert packed.image(0).shape == (16, 21, 3)
     metrics = json.loads((tmp_path / "results/R/pack/metrics.json").read_text())

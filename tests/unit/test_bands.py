@@ -183,7 +183,7 @@ def test_endings_that_tell_no_bands_apart_are_refused(bands: list[str], problem:
 
 def pack(folder: Path, out: Path, **data: object) -> dict[str, int]:
     values = Data(**({"presize": 16, "max_bad": 0.0} | data))  # type: ignore[arg-type]
-    return pack_images(folder, values, out / "packed.bin", out / "packed.parquet", out / "bad.csv")
+    return pack_images(folder, values, out / "packed", out / "bad.csv")
 
 
 def test_five_bands_are_packed_as_decoded(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_five_bands_are_packed_as_decoded(tmp_path: Path) -> None:
         bands = rng.integers(0, 256, (20 + i, 30 - i, 5), dtype=np.uint8)
         save_files(raw, f"{i}", bands, ENDINGS)
     metrics = pack(raw, tmp_path, channels=5, bands=list(ENDINGS))
-    packed = open_packed(tmp_path / "packed.bin", tmp_path / "packed.parquet")
+    packed = open_packed(tmp_path / "packed")
     assert metrics["images"] == len(packed) == 6
     assert packed.channels == 5
     assert packed.paths == [f"{i}_rgb.png" for i in range(6)]
@@ -204,10 +204,10 @@ def test_five_bands_are_packed_as_decoded(tmp_path: Path) -> None:
     in_memory = pack_in_memory(decoded)
     assert in_memory.channels == 5
     assert np.array_equal(in_memory.pixels, packed.pixels)
-    with (tmp_path / "packed.bin").open("ab") as file:
+    with (tmp_path / "packed/pixels.bin").open("ab") as file:
         file.write(b"more")
     with pytest.raises(UserError, match="Run the stage pack again"):
-        open_packed(tmp_path / "packed.bin", tmp_path / "packed.parquet")
+        open_packed(tmp_path / "packed")
 
 
 def test_images_of_three_channels_have_an_index_as_ever(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_images_of_three_channels_have_an_index_as_ever(tmp_path: Path) -> None:
     (raw / "a.png").write_bytes(png_of(ramps(3)))
     pack(raw, tmp_path)
     columns = ["path", "offset", "height", "width", "source_height", "source_width"]
-    assert list(pd.read_parquet(tmp_path / "packed.parquet")) == columns
+    assert list(pd.read_parquet(tmp_path / "packed/index.parquet")) == columns
 
 
 def test_items_that_lack_a_file_are_listed_as_bad(tmp_path: Path) -> None:

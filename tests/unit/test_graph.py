@@ -1,10 +1,31 @@
 """What the flow asks DVC for, and what it spares it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
+from pipelines.changes import find_changes
 from pipelines.graph import are_files_guarded
+from thaw.core.errors import UserError
+
+PIPELINE = """
+stages:
+  split:
+    foreach: ${recipes}
+    do:
+      cmd: echo ${item.seed} > ${key}.txt
+      params: ["recipes.${key}.seed"]
+      outs: ["${key}.txt"]
+"""
+# In a process of its own: one with threads had better not be forked.
+AHEAD = """
+from pathlib import Path
+from pipelines.changes import Ahead, find_changes
+ahead = Ahead(Path.cwd())
+"""
 
 
 @pytest.mark.parametrize(
@@ -25,3 +46,50 @@ def test_files_that_another_process_works_on_are_left_alone(
     assert not are_files_guarded(noted)
     noted.write_text(text)
     assert are_files_guarded(noted) == guarded
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two recipes of one stage; that of `done` has run."""
+    (tmp_path / "params.yaml").write_text("recipes: {done: {seed: 1}, new: {seed: 2}}\n")
+    (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    for command in ("git init -q", "dvc init -q", "dvc repro -q split@done"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def look_ahead(project: Path, *lines: str) -> str:
+    """Run lines after a look ahead; return what is printed."""
+    code = "\n".join([f"import sys; sys.path.insert(0, {str(ROOT)!r})", AHEAD, *lines])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, check=True, capture_output=True, text=True
+    )
+    assert not done.stderr
+    return done.stdout
+
+
+def test_another_process_finds_the_same_changes(project: Path) -> None:
+    said = look_ahead(
+        project,
+        "found = ahead.changes(Path.cwd())",
+        "print(found.order, found.stale, found.of(['done']).stale)",
+        "print(found == find_changes(Path.cwd()))",
+        "print(found.of(['new']) == find_changes(Path.cwd(), ['new']))",
+    )
+    assert said == "['split@done', 'split@new'] {'split@new'} set()\nTrue\nTrue\n"
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "dvc.yaml", "dvc.lock"])
+def test_what_was_found_before_an_edit_does_not_count(project: Path, file: str) -> None:
+    edit = f"open({file!r}, 'a').write('# edited')"
+    assert look_ahead(project, edit, "print(ahead.changes(Path.cwd()))") == "None\n"
+
+
+def test_what_was_found_in_another_folder_does_not_count(project: Path) -> None:
+    assert look_ahead(project, "print(ahead.changes(Path('elsewhere')))") == "None\n"
+
+
+def test_where_there_is_no_project_the_flow_says_so(tmp_path: Path) -> None:
+    assert look_ahead(tmp_path, "print(ahead.changes(Path.cwd()))") == "None\n"
+    with pytest.raises(UserError, match="no project with DVC"):
+        find_changes(tmp_path)

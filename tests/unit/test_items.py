@@ -21,10 +21,9 @@ ITEMS = [  # not sorted
 
 @pytest.fixture
 def folder(tmp_path):
-    """An items table and an empty list of bad files."""
+    """An items table."""
     table = pd.DataFrame(ITEMS, columns=["path", "label", "target", "split"])
     table.to_parquet(tmp_path / "items.parquet")
-    (tmp_path / "bad.csv").write_text("path,error\n")
     return tmp_path
 
 
@@ -45,11 +44,15 @@ def packed():
 
 
 def read(folder, packed, vocab=("a", "b")):
-    return read_items(folder / "items.parquet", packed, folder / "bad.csv", list(vocab))
+    return read_items(folder / "items.parquet", packed, list(vocab))
 
 
 def without(packed, *paths):
     return replace(packed, paths=[path for path in packed.paths if path not in paths])
+
+
+def undecodable(packed, *paths):
+    return replace(without(packed, *paths), bad=list(paths))
 
 
 def test_items_are_sorted_rows_of_the_packed_file(folder, packed, capsys):
@@ -66,8 +69,7 @@ def test_items_are_sorted_rows_of_the_packed_file(folder, packed, capsys):
 
 
 def test_images_that_could_not_be_decoded_are_dropped_and_told(folder, packed, capsys):
-    (folder / "bad.csv").write_text("path,error\na/3.jpg,truncated\n")
-    _, items = read(folder, without(packed, "a/3.jpg"))
+    _, items = read(folder, undecodable(packed, "a/3.jpg"))
     assert items["train"].paths == ["a/1.jpg", "b/2.jpg"]
     assert items["train"].rows.tolist() == [0, 4]
     assert "1 of 5 items dropped" in capsys.readouterr().out
@@ -80,15 +82,13 @@ def test_items_that_were_never_packed_are_refused(folder, packed):
 
 
 def test_a_split_left_empty_is_refused(folder, packed):
-    (folder / "bad.csv").write_text("path,error\na/2.jpg,bad\nb/1.jpg,bad\n")
     with pytest.raises(UserError, match="no valid item could be decoded"):
-        read(folder, without(packed, "a/2.jpg", "b/1.jpg"))
+        read(folder, undecodable(packed, "a/2.jpg", "b/1.jpg"))
 
 
 def test_a_class_left_without_a_training_image_is_refused(folder, packed):
-    (folder / "bad.csv").write_text("path,error\nb/2.jpg,bad\n")
     with pytest.raises(UserError, match="no training image of b could be decoded"):
-        read(folder, without(packed, "b/2.jpg"))
+        read(folder, undecodable(packed, "b/2.jpg"))
 
 
 def test_several_labels_are_rows_of_zeros_and_ones(folder, packed):
@@ -99,9 +99,8 @@ def test_several_labels_are_rows_of_zeros_and_ones(folder, packed):
     assert task == "labels"
     assert items["train"].targets.tolist() == [[1, 0], [1, 0], [0, 1]]
     assert items["train"].targets.dtype == np.float32
-    (folder / "bad.csv").write_text("path,error\nb/2.jpg,bad\n")
     with pytest.raises(UserError, match="no training image of b could be decoded"):
-        read(folder, without(packed, "b/2.jpg"))
+        read(folder, undecodable(packed, "b/2.jpg"))
 
 
 def test_points_in_pixels_become_shares_of_the_upright_original(folder, packed):

@@ -20,13 +20,14 @@ class Out:
     """The files that pack writes, below one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.packed = folder / "packed.bin"
-        self.index = folder / "packed.parquet"
+        self.folder = folder / "packed"
+        self.packed = self.folder / "pixels.bin"
+        self.index = self.folder / "index.parquet"
         self.bad = folder / "bad.csv"
 
     def pack(self, raw: Path, workers: int | None = None, **data: float) -> dict[str, int]:
         values = Data(**({"presize": 16, "max_bad": 0.0} | data))
-        return pack_images(raw, values, self.packed, self.index, self.bad, workers)
+        return pack_images(raw, values, self.folder, self.bad, workers)
 
     def hashes(self) -> list[str]:
         files = (self.packed, self.index, self.bad)
@@ -49,7 +50,7 @@ def raw(tmp_path: Path) -> Path:
 def test_every_image_is_there_in_order(raw: Path, tmp_path: Path) -> None:
     out = Out(tmp_path)
     metrics = out.pack(raw)
-    packed = open_packed(out.packed, out.index)
+    packed = open_packed(out.folder)
     assert len(packed) == metrics["images"] == 30
     assert packed.paths == sorted(packed.paths)
     for i, path in enumerate(packed.paths):
@@ -65,7 +66,7 @@ def test_images_are_read_only_views_of_the_file(raw: Path, tmp_path: Path) -> No
     out = Out(tmp_path)
     out.pack(raw)
     out.packed.chmod(0o444)  # as a link into DVC's cache is
-    packed = open_packed(out.packed, out.index)
+    packed = open_packed(out.folder)
     image = packed.image(3)
     assert np.shares_memory(image, packed.pixels)
     assert type(image) is np.ndarray
@@ -107,8 +108,9 @@ def test_bad_files_within_the_limit_are_listed_and_left_out(raw: Path, tmp_path:
     bad = pd.read_csv(out.bad)
     assert bad["path"].tolist() == ["00.jpg", "deep/05.jpg"]
     assert not bad["error"].str.contains(str(tmp_path), regex=False).any()
-    packed = open_packed(out.packed, out.index)
+    packed = open_packed(out.folder)
     assert "00.jpg" not in packed.paths
+    assert packed.bad == ["00.jpg", "deep/05.jpg"]
     assert packed.rows(["02.jpg", "00.jpg", packed.paths[5]]).tolist() == [0, -1, 5]
     for i, path in enumerate(packed.paths):
         assert np.array_equal(packed.image(i), decode(raw / path, 16))
@@ -158,7 +160,7 @@ def test_files_that_do_not_belong_together_are_refused(raw: Path, tmp_path: Path
     with out.packed.open("ab") as file:
         file.write(b"more")
     with pytest.raises(UserError, match="Run the stage pack again"):
-        open_packed(out.packed, out.index)
+        open_packed(out.folder)
     out.index.unlink()
-    with pytest.raises(UserError, match=r"packed\.parquet is missing"):
-        open_packed(out.packed, out.index)
+    with pytest.raises(UserError, match=r"index\.parquet is missing"):
+        open_packed(out.folder)

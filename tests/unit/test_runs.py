@@ -19,7 +19,7 @@ from pipelines.points import Point, points
 from pipelines.published import add_published
 from pipelines.record import check_parameters
 from pipelines.run_key import is_unpinned, run_key
-from pipelines.runs import ALIVE, Run, RunFolder, flatten, mark_killed
+from pipelines.runs import ALIVE, Run, RunFolder, ended_runs, flatten
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.store import FAILED_STAGE
@@ -422,7 +422,7 @@ def running(root: Path, key: str) -> RunFolder:
 def test_a_run_whose_flow_is_gone_was_killed(tmp_path: Path) -> None:
     left, alive = running(tmp_path, "left"), running(tmp_path, "alive")
     with FileLock(alive.path / ALIVE):
-        assert [folder.path for folder in mark_killed(tmp_path)] == [left.path]
+        assert [folder.path for folder in ended_runs(tmp_path)] == [left.path]
     assert (left.read().status, alive.read().status) == ("KILLED", "RUNNING")
     assert left.read().ended
 

@@ -38,6 +38,15 @@ def replacing(path: Path) -> Iterator[Path]:
         remove(part)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder under a temporary name; on success it takes the place of `path`."""
+    with replacing(path) as part:
+        part.mkdir()
+        yield part
+        remove(path)
+
+
 def remove(path: Path) -> None:
     """Delete a file or a folder if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -59,9 +59,8 @@ def open_images(folder: Path) -> Opened:
     """
     model, project, recipe = open_model(folder), folder.resolve().parents[1], folder.resolve().name
     data = project / "data" / recipe
-    packed = open_packed(data / "packed.bin", data / "packed.parquet")
-    bad = project / "results" / recipe / "pack" / "bad.csv"
-    task, items = read_items(data / "items.parquet", packed, bad, read_json(data / "vocab.json"))
+    packed = open_packed(data / "packed")
+    task, items = read_items(data / "items.parquet", packed, read_json(data / "vocab.json"))
     images = split_images(packed, items, task, model.about.augment, model.device)
     return Opened(model, items["train"], images["train"], data / "raw")
 

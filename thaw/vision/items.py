@@ -12,6 +12,8 @@ from thaw.pack import Packed
 from thaw.params.base import some_of
 from thaw.vision.task import Task, task_of
 
+BAD = "bad.csv of the stage pack"
+
 
 @dataclass(frozen=True)
 class Items:
@@ -32,9 +34,7 @@ class Items:
     table: pd.DataFrame
 
 
-def read_items(
-    items: Path, packed: Packed, bad: Path, vocab: list[str]
-) -> tuple[Task, dict[str, Items]]:
+def read_items(items: Path, packed: Packed, vocab: list[str]) -> tuple[Task, dict[str, Items]]:
     """Read the items table, split by split, without the images that could not be decoded.
 
     Dropped items are counted and printed.
@@ -42,7 +42,6 @@ def read_items(
     Args:
         items: the items table.
         packed: the decoded images.
-        bad: CSV of the images that could not be decoded.
         vocab: class names.
 
     Returns:
@@ -53,8 +52,7 @@ def read_items(
     """
     table = read_parquet(items)
     row_of = {path: row for row, path in enumerate(packed.paths)}
-    undecodable = set(pd.read_csv(bad)["path"])
-    lost = [p for p in table["path"] if p not in row_of and p not in undecodable]
+    lost = sorted(set(table["path"]) - row_of.keys() - set(packed.bad))
     if lost:
         raise UserError(
             f"{items}: {len(lost)} items are not in the packed file, {lost[0]} first. "
@@ -62,7 +60,7 @@ def read_items(
         )
     kept = table[table["path"].isin(row_of.keys())]
     if dropped := len(table) - len(kept):
-        print(f"{dropped} of {len(table)} items dropped: they could not be decoded (see {bad}).")
+        print(f"{dropped} of {len(table)} items dropped: they could not be decoded ({BAD}).")
     task = task_of(table, vocab)
     splits = {}
     for split in ("train", "valid"):
@@ -70,7 +68,7 @@ def read_items(
         rows = np.array([row_of[path] for path in part["path"]], dtype=np.int64)
         targets = _targets(part, task, packed, rows)
         splits[split] = Items(part["path"].tolist(), rows, targets, part)
-    _check_left(splits, vocab, bad)
+    _check_left(splits, vocab)
     return task, splits
 
 
@@ -91,10 +89,10 @@ def _targets(items: pd.DataFrame, task: Task, packed: Packed, rows: np.ndarray) 
     return np.asarray(targets, np.float32)
 
 
-def _check_left(splits: dict[str, Items], vocab: list[str], bad: Path) -> None:
+def _check_left(splits: dict[str, Items], vocab: list[str]) -> None:
     for split, items in splits.items():
         if not len(items.rows):
-            raise UserError(f"no {split} item could be decoded: see {bad}.")
+            raise UserError(f"no {split} item could be decoded: see {BAD}.")
     if not vocab:
         return
     targets = splits["train"].targets
@@ -103,5 +101,5 @@ def _check_left(splits: dict[str, Items], vocab: list[str], bad: Path) -> None:
     missing = [name for name, count in zip(vocab, counts, strict=True) if count == 0]
     if missing:
         raise UserError(
-            f"no training image of {', '.join(missing[:10])} could be decoded: see {bad}."
+            f"no training image of {', '.join(missing[:10])} could be decoded: see {BAD}."
         )
