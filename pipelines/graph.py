@@ -214,6 +214,15 @@ def with_ancestors(graph: Graph, addresses: Iterable[str]) -> Graph:
     return {address: stage for address, stage in graph.items() if address in wanted}
 
 
+def followers(graph: Graph) -> dict[str, int]:
+    """Count for each stage of a graph those that need it, directly or through others."""
+    after: dict[str, set[str]] = {address: set() for address in graph}
+    for address in reversed(graph):
+        for other in graph[address].needs & graph.keys():
+            after[other] |= {address} | after[address]
+    return {address: len(those) for address, those in after.items()}
+
+
 def of_recipes(graph: Graph, recipes: Iterable[str]) -> Graph:
     """Return the stages of some recipes and all that these need, other recipes' included."""
     chosen = set(recipes)

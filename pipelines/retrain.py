@@ -199,7 +199,7 @@ def retrain(recipe: str, fit: str | None = None, jobs: int | None = None) -> Sta
     Args:
         recipe: a recipe of params.yaml that is trained and recorded.
         fit: whose epochs, ``fit_frozen`` or ``fit_unfrozen``; by default the last that trained.
-        jobs: stages at once; by default as many as there are cores, and two at least.
+        jobs: stages at once; by default one more than there are cores.
     """
     root = Path.cwd()
     try:

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
-from pipelines.graph import RECORD, Graph, Stage, look_up
+from pipelines.graph import RECORD, Graph, Stage, followers, look_up
 from pipelines.live import LiveRun, Sender
 from pipelines.places import tracking_uri
 from pipelines.record import FLOW_RUN
@@ -99,7 +99,7 @@ def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> It
 
     Args:
         root: the project, or a workspace of it.
-        jobs: stages at once; None means as many as there are cores, and two at least.
+        jobs: stages at once; None means one more than there are cores.
         stages: how many may run, as far as is known.
     """
     warn = get_run_logger().warning
@@ -118,8 +118,8 @@ def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> It
 
 
 def default_jobs() -> int:
-    """As many as there are cores, and two at least: some only wait."""
-    return max(2, cores())
+    """One more than there are cores: stages wait for their process to start, and for DVC."""
+    return cores() + 1
 
 
 @contextmanager
@@ -159,7 +159,7 @@ class Session:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
-        self.shared = shared
+        self.shared, self.followers = shared, followers(graph)
         self.environment = {
             FLOW_RUN: shared.flow_run_id,
             "MLFLOW_TRACKING_URI": shared.sender.uri,
@@ -187,7 +187,8 @@ class Session:
                 "the flow began. Run the flow again.",
                 passing=False,
             )
-        with self.shared.slots.take(stage, self.shared.stop) as mine:
+        urgency = self.followers[stage.address]
+        with self.shared.slots.take(stage, self.shared.stop, urgency) as mine:
             if self.shared.stop.is_set():
                 raise StoppedError(stage.address)
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}

@@ -6,12 +6,28 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pipelines.graph import Stage
 
 
+@dataclass(eq=False)
+class Wish:
+    """What a stage waits for.
+
+    Attributes:
+        cores: for training.
+        gpus: likewise.
+        urgency: the largest comes first.
+    """
+
+    cores: int
+    gpus: int
+    urgency: int
+
+
 class Slots:
-    """Jobs, cores and GPUs, given to stages as they come free.
+    """Jobs, cores and GPUs, given to stages as they come free, to the most urgent first.
 
     Any stage takes a job. One that trains also takes the cores that its recipe's ``threads`` say
     and the GPUs of its ``meta:``, as far as the machine has them.
@@ -25,29 +41,33 @@ class Slots:
     def __init__(self, jobs: int, cores: int, gpus: list[str]) -> None:
         self._jobs, self._cores, self._gpus = jobs, cores, list(gpus)
         self._all_cores, self._all_gpus = cores, len(gpus)
+        self._waiting: list[Wish] = []
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, stage: Stage, stop: threading.Event) -> Iterator[list[str]]:
+    def take(self, stage: Stage, stop: threading.Event, urgency: int = 0) -> Iterator[list[str]]:
         """Wait for what a stage needs and hold it.
 
         Args:
             stage: what will run.
             stop: ends the waiting.
+            urgency: among the stages that wait, the largest comes first.
 
         Yields:
             The names of its GPUs, as in CUDA_VISIBLE_DEVICES.
         """
         cores = min(threads_of(stage), self._all_cores)
         gpus = min(int(stage.meta.get("gpu", 0)), self._all_gpus)
+        wish = Wish(cores, gpus, urgency)
         with self._changed:
-            while not stop.is_set() and not (
-                self._jobs >= 1 and self._cores >= cores and len(self._gpus) >= gpus
-            ):
+            self._waiting.append(wish)
+            while not stop.is_set() and self._next() is not wish:
                 self._changed.wait(0.5)
+            self._waiting.remove(wish)
             self._jobs -= 1
             self._cores -= cores
             mine, self._gpus = self._gpus[:gpus], self._gpus[gpus:]
+            self._changed.notify_all()  # there may be something left for another
         try:
             yield mine
         finally:
@@ -56,6 +76,15 @@ class Slots:
                 self._cores += cores
                 self._gpus = sorted(self._gpus + mine)
                 self._changed.notify_all()
+
+    def _next(self) -> Wish | None:
+        """Return the most urgent wish that can be granted now, of equals the oldest."""
+        granted = [
+            wish
+            for wish in self._waiting
+            if self._jobs >= 1 and self._cores >= wish.cores and len(self._gpus) >= wish.gpus
+        ]
+        return max(granted, key=lambda wish: wish.urgency, default=None)
 
 
 def threads_of(stage: Stage) -> int:

@@ -197,7 +197,7 @@ def sweep(
         grid: lists of values by parameter, such as ``{"fit_unfrozen.lr": [1e-4, 1e-3]}``.
             ``each`` instead of a list holds every fold or every group out once.
         overrides: other parameters for all points, such as ``recipes.pets.fit_frozen.epochs=2``.
-        jobs: points at once; by default as many as there are cores, and two at least.
+        jobs: points at once; by default one more than there are cores.
         name: of the sweep; by default made of the recipe and the parameters.
     """
     root = Path.cwd()

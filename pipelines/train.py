@@ -76,7 +76,7 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     Args:
         root: where dvc.yaml is.
         chosen: recipes; none means all.
-        jobs: stages at once; None means as many as there are cores, and two at least.
+        jobs: stages at once; None means one more than there are cores.
         refresh: fetch again what no checksum pins.
 
     Returns:
@@ -164,7 +164,7 @@ def train(
             recipe that is not yet there is added.
         overrides: other parameters for this run alone, such as ``recipes.pets.seed=1``. The
             project's own results stay as they are; MLflow keeps the run.
-        jobs: stages at once; by default as many as there are cores, and two at least.
+        jobs: stages at once; by default one more than there are cores.
         refresh: fetch again what no checksum pins, and go on from what has changed.
     """
     root = Path.cwd()

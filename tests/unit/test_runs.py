@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from filelock import FileLock
 from project import ROOT
 
 from pipelines.environment import DEFAULTS, set_defaults
-from pipelines.graph import Stage, of_recipes, params_read_once, with_ancestors
+from pipelines.graph import Stage, followers, of_recipes, params_read_once, with_ancestors
 from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
@@ -340,6 +341,30 @@ def test_training_is_limited_by_cores_and_gpus() -> None:
         assert not began.wait(0.3)  # a GPU and a job are free, the cores are not
     other.join(10)
     assert began.is_set()
+
+
+def test_what_most_waits_for_comes_first() -> None:
+    slots, stop, order = Slots(jobs=1, cores=2, gpus=[]), threading.Event(), []
+
+    def work(urgency: int) -> None:
+        with slots.take(make_stage("split@a"), stop, urgency):
+            order.append(urgency)
+
+    with slots.take(make_stage("split@a"), stop):
+        threads = [threading.Thread(target=work, args=[urgency]) for urgency in (1, 30, 2)]
+        for thread in threads:
+            thread.start()
+        while len(slots._waiting) < 3:
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join(10)
+    assert order == [30, 2, 1]
+
+
+def test_followers_are_counted_once() -> None:
+    needs = {"a@x": [], "b@x": ["a@x"], "c@x": ["a@x"], "d@x": ["b@x", "c@x", "other@y"]}
+    graph = {address: make_stage(address, needs=those) for address, those in needs.items()}
+    assert followers(graph) == {"a@x": 3, "b@x": 1, "c@x": 1, "d@x": 0}
 
 
 def test_a_stage_that_wants_more_than_there_is_gets_all() -> None:
