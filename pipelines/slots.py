@@ -88,8 +88,12 @@ class Slots:
 
 
 def threads_of(stage: Stage) -> int:
-    """Return the threads that a training stage computes with; 0 for the others."""
-    return int(stage.params.get(f"recipes.{stage.recipe}.threads") or 0)
+    """Return the threads that a training stage computes with; 0 for the others, which are short.
+
+    Those that train are those that a GPU would help.
+    """
+    trains = stage.meta.get("gpu")
+    return int(stage.params.get(f"recipes.{stage.recipe}.threads") or 0) if trains else 0
 
 
 def cores() -> int:

@@ -367,6 +367,14 @@ def test_followers_are_counted_once() -> None:
     assert followers(graph) == {"a@x": 3, "b@x": 1, "c@x": 1, "d@x": 0}
 
 
+def test_what_does_not_train_needs_no_core() -> None:
+    fit = make_stage("fit@a", params={"threads": 2}, meta={"gpu": 1})
+    look = make_stage("look@a", params={"threads": 2})
+    slots, stop = Slots(jobs=2, cores=2, gpus=[]), threading.Event()
+    with slots.take(fit, stop), slots.take(look, stop):
+        pass
+
+
 def test_a_stage_that_wants_more_than_there_is_gets_all() -> None:
     greedy = make_stage("fit@a", params={"threads": 64}, meta={"gpu": 4})
     with Slots(jobs=1, cores=2, gpus=["3"]).take(greedy, threading.Event()) as mine:
