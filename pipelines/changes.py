@@ -91,7 +91,7 @@ class Ahead:
 
 def _tell(root: Path, tells: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with contextlib.suppress(UserError):
+    with contextlib.suppress(UserError, BrokenPipeError):
         tells.send(find_changes(root))
 
 
