@@ -80,7 +80,11 @@ def test_a_stage_depends_on_the_files_that_it_needs_from_others() -> None:
         for stage in stages:
             do = PIPELINE[stage]["do"]
             for kind in ("outs", "metrics", "plots"):
-                made |= dict.fromkeys([(group, out) for out in names(do.get(kind, []))], stage)
+                outs = names(do.get(kind, []))
+                folders = [
+                    f"results/${{key}}/{out.split('/')[2]}" for out in outs if "results" in out
+                ]
+                made |= dict.fromkeys([(group, path) for path in [*outs, *folders]], stage)
     for group, stage in [(group, stage) for group, stages in GROUPS.items() for stage in stages]:
         needed = [dep for dep in PIPELINE[stage]["do"]["deps"] if "${" in dep]
         for path in needed:
