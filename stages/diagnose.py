@@ -45,7 +45,10 @@ def diagnose_fits(predictions: pd.DataFrame, vocab: Any, by: SplitRule, paths: P
         why, remedy = diagnosis.why, to_try(diagnosis, str(fit), rates)
         if diagnosis.variety:
             why += f"; {items:,} items to train on"
-            remedy = more_variety(model, by, str(fit), len(epochs), items)
+            varied = more_variety(model, by, str(fit), diagnosis.epochs or len(epochs), items)
+            if remedy:
+                why += f". After that: {varied.parameter}: {varied.value}"
+            remedy = remedy or varied
         found[str(fit)] = {"verdict": diagnosis.verdict, "why": why}
         if diagnosis.verdict != "good":
             print(f"{fit}: {diagnosis.verdict}: {why}.")

@@ -100,9 +100,10 @@ def warning(twice: pd.DataFrame, file: str) -> str:
         f"{pair.path} ({pair.split}) is {pair.duplicate_path} ({pair.duplicate_split})"
         for pair in twice.itertuples()
     ]
+    count = twice["duplicate_path"].nunique()
     return (
-        f"warning: {plural(twice['duplicate_path'].nunique(), 'image')} of {', '.join(splits)} "
-        f"{'is' if len(twice) == 1 else 'are'} in another split as well, pixel for pixel: "
+        f"warning: {plural(count, 'image')} of {', '.join(splits)} "
+        f"{'is' if count == 1 else 'are'} in another split as well, pixel for pixel: "
         f"{some_of(first, 3)}. All are in {file}. What is measured on them flatters the model: "
         "delete the copies, or hold equal images out together (split.by: {rule: group, …})."
     )

@@ -53,29 +53,36 @@ def chance_of(metric: str, predictions: pd.DataFrame, vocab: Any) -> Chance | No
         vocab: class names; empty for points, an object for ratings.
 
     Returns:
-        None where that says nothing: for metrics that no constant is best at; for held-out items
-        that are all alike; for points whose predictions do not say what was seen of the images.
+        Only a loss for metrics that no constant is best at. None where that says nothing: for
+        held-out items that are all alike; for points whose predictions do not say what was seen of
+        the images.
     """
+    found: Chance | None = None
     if "rating" in predictions:
         found = _of_ratings(metric, predictions["rating"].to_numpy(np.float64))
     elif (task := task_of(predictions, vocab)) == "label":
         found = _of_label(metric, predictions["target"].to_numpy())
     elif task == "labels":
         found = _of_labels(metric, np.stack(predictions["target"].to_list()))
-    else:
-        found = _of_points(metric, predictions) if "frame" in predictions else None
-    return found if found and found.error > 0 and found.loss > 0 else None
+    elif "frame" in predictions:
+        found = _of_points(metric, predictions)
+    return found if found and found.error != 0 and found.loss > 0 else None
 
 
-def _of_label(metric: str, targets: np.ndarray) -> Chance | None:
+def _chance(metric: str, loss: float, errors: dict[str, float]) -> Chance:
+    found = (errors | {"valid_loss": loss}).get(metric)
+    return Chance(None if found is None else float(found), float(loss))
+
+
+def _of_label(metric: str, targets: np.ndarray) -> Chance:
     """Take the most frequent class; its loss is the entropy of the classes' shares."""
-    if metric not in ("error_rate", "accuracy"):
-        return None
     shares = np.unique(targets, return_counts=True)[1] / len(targets)
-    return Chance(float(1 - shares.max()), float(-(shares * np.log(shares)).sum()))
+    error = 1 - shares.max()
+    errors = {"error_rate": error, "accuracy": error}
+    return _chance(metric, -(shares * np.log(shares)).sum(), errors)
 
 
-def _of_labels(metric: str, targets: np.ndarray) -> Chance | None:
+def _of_labels(metric: str, targets: np.ndarray) -> Chance:
     """Give every item each label's share as its probability.
 
     That orders nothing, so the average precision of a label is its share; above a half it gives
@@ -90,10 +97,10 @@ def _of_labels(metric: str, targets: np.ndarray) -> Chance | None:
         "accuracy_multi": both.min(0).mean(),
     }
     entropy = -(both * np.log(both, where=both > 0, out=np.zeros_like(both))).sum(0)
-    return Chance(float(errors[metric]), float(entropy.mean())) if metric in errors else None
+    return _chance(metric, entropy.mean(), errors)
 
 
-def _of_points(metric: str, predictions: pd.DataFrame) -> Chance | None:
+def _of_points(metric: str, predictions: pd.DataFrame) -> Chance:
     """Answer the middle of the held-out points, in the terms of what the model sees.
 
     Distances are in half sides of what it sees, as in a fit's history, or in pixels of the original
@@ -112,10 +119,10 @@ def _of_points(metric: str, predictions: pd.DataFrame) -> Chance | None:
         "median_distance": np.median(distances),
         "mean_pixels": np.linalg.norm(away * half_sides, axis=2).mean(),
     }
-    return Chance(float(errors[metric]), float((away**2).mean())) if metric in errors else None
+    return _chance(metric, (away**2).mean(), errors)
 
 
-def _of_ratings(metric: str, ratings: np.ndarray) -> Chance | None:
+def _of_ratings(metric: str, ratings: np.ndarray) -> Chance:
     """Answer the mean, or for the absolute error the median."""
     errors = {"rmse": ratings.std(), "mae": np.abs(ratings - np.median(ratings)).mean()}
-    return Chance(float(errors[metric]), float(ratings.var())) if metric in errors else None
+    return _chance(metric, ratings.var(), errors)

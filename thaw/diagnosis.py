@@ -20,7 +20,7 @@ NEAR_CHANCE = 0.9  # of the error of such an answer: hardly anything was learned
 SHORT = 0.5  # of the same: still far from good
 SPOILED = 1.2  # times the error that the fit before had reached
 TOSSED = 2.0  # times its lowest: a validation loss that went up and down so far was thrown about
-BURST = 100.0  # times the loss of such an answer: the error does not matter any more
+RISEN = 1.25  # times what they were after the first epoch: losses that went up all the way
 SLOW = 0.1  # a training loss that fell by less than this share in all epochs hardly fell
 FALLING = 0.1  # a validation loss that fell by this share in the last epoch was not at its end
 WORSE = 0.05  # a validation loss by this share above its lowest has risen
@@ -34,11 +34,12 @@ class Chance:
     """What an answer that ignores its input would get on the held-out items.
 
     Attributes:
-        error: its error, in the terms of `Curve.error`, above 0.
+        error: its error, in the terms of `Curve.error`, above 0; None where no constant answer is
+            best at the metric: then losses are compared.
         loss: its loss, above 0.
     """
 
-    error: float
+    error: float | None
     loss: float
 
 
@@ -69,7 +70,20 @@ class Curve:
 
     def is_near(self, chance: Chance | None) -> bool:
         """Say whether it ended hardly better than an answer that ignores its input."""
-        return chance is not None and self.error[-1] >= NEAR_CHANCE * chance.error
+        if chance is None:
+            return False
+        if chance.error is None:
+            return self.valid_loss[-1] >= NEAR_CHANCE * chance.loss
+        return self.error[-1] >= NEAR_CHANCE * chance.error
+
+    @property
+    def is_risen(self) -> bool:
+        """Say whether both losses and the error went up all the way."""
+        return (
+            self.train_loss[-1] > RISEN * self.train_loss[0]
+            and self.valid_loss[-1] > RISEN * self.valid_loss[0]
+            and self.error[-1] > self.error[0] + 2 * self.noise
+        )
 
     def is_tossed(self, chance: Chance) -> bool:
         """Say whether training made it worse, in large steps, than an answer without input."""
@@ -80,7 +94,11 @@ class Curve:
 
     def is_short(self, chance: Chance | None) -> bool:
         """Say whether even its best error is far from good."""
-        return chance is not None and min(self.error) > SHORT * chance.error
+        if chance is None:
+            return False
+        if chance.error is None:
+            return min(self.valid_loss) > SHORT * chance.loss
+        return min(self.error) > SHORT * chance.error
 
 
 @dataclass(frozen=True)
@@ -92,8 +110,8 @@ class Diagnosis:
         why: the numbers that it rests on.
         factor: what to multiply the learning rates by, if that is the remedy.
         epochs: how many to train instead, if that is.
-        variety: whether the remedy is more items, or more varied ones: `thaw.remedies` says which
-            parameter that is.
+        variety: whether the remedy is more items, or more varied ones, after the other if there is
+            one: `thaw.remedies` says which parameter that is.
     """
 
     verdict: Verdict
@@ -124,20 +142,22 @@ def diagnose(curve: Curve, chance: Chance | None) -> Diagnosis:
 
 def _good(curve: Curve, chance: Chance | None) -> Diagnosis:
     why = f"{_errors(curve)}; {_way('validation loss', curve.valid_loss)}"
-    unknown = "; what an answer that ignores its input would get is not known here"
-    return Diagnosis("good", why + (unknown if chance is None else ""))
+    if chance is None:
+        why += "; what an answer that ignores its input would get is not known here"
+    elif chance.error is None:
+        why += f", where an answer that ignores its input gets {chance.loss:.4g}"
+    return Diagnosis("good", why)
 
 
 def _too_high(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     train, last = curve.train_loss[-1], curve.valid_loss[-1]
     if chance is None:
-        exploded = last > EXPLODED * curve.valid_loss[0]
-        why = _way("validation loss", curve.valid_loss)
+        exploded = last > EXPLODED * curve.valid_loss[0] or curve.is_risen
+        why = f"{_way('validation loss', curve.valid_loss)}; {_errors(curve)}"
     else:
         # A training loss that fell tells of items known by heart, not of a rate.
         high = last > EXPLODED * chance.loss and train > chance.loss
-        exploded = high and (curve.is_near(chance) or last > BURST * chance.loss)
-        exploded = exploded or curve.is_tossed(chance)
+        exploded = high or curve.is_tossed(chance) or curve.is_risen
         why = (
             f"training loss {train:.4g} and validation loss {last:.4g}, where an answer that "
             f"ignores its input gets {chance.loss:.4g}; {_beside_chance(curve, chance)}; "
@@ -189,9 +209,10 @@ def _too_many(curve: Curve, chance: Chance | None) -> Diagnosis | None:
         f"{curve.train_loss[-1]:.3f}; validation loss {curve.valid_loss[lowest]:.3f} after "
         f"{lowest + 1}, {curve.valid_loss[-1]:.3f} at the end"
     )
-    if chance and curve.is_short(chance):
-        why += f". Even the best is not far from chance, {chance.error:.3f}: more data helps more"
-    return Diagnosis("too many epochs", why, epochs=best + 1)
+    short = curve.is_short(chance)
+    if short:
+        why += ". Even the best is short of good: more items, or more varied ones, help more"
+    return Diagnosis("too many epochs", why, epochs=best + 1, variety=short)
 
 
 def _too_few(curve: Curve, chance: Chance | None) -> Diagnosis | None:
@@ -238,10 +259,12 @@ def _more_data(curve: Curve, chance: Chance | None) -> Diagnosis | None:
     falling = len(valid) > 1 and valid[-1] < (1 - STILL) * min(valid[:-1])
     if chance is None or not fitted or falling or not curve.is_short(chance):
         return None
+    known = chance.error is not None
     why = (
         f"training loss {curve.train_loss[-1]:.3f} far below the validation loss of "
         f"{curve.valid_loss[-1]:.3f}, and {curve.name} stays at {min(curve.error):.3f}, where "
-        f"chance is {chance.error:.3f}: more items, or more varied ones"
+        + (f"chance is {chance.error:.3f}" if known else f"the loss by chance is {chance.loss:.3f}")
+        + ": more items, or more varied ones"
     )
     return Diagnosis("more data", why, variety=True)
 
@@ -251,6 +274,8 @@ def _errors(curve: Curve) -> str:
 
 
 def _beside_chance(curve: Curve, chance: Chance) -> str:
+    if chance.error is None:
+        return f"validation loss {curve.valid_loss[-1]:.4g}, by chance {chance.loss:.4g}"
     return f"{curve.name} {curve.error[-1]:.3f}, by chance {chance.error:.3f}"
 
 

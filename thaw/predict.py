@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from thaw.predictor import Predictor
 
 BATCH = 64
+RATED = ("split", "user", "user_row", "item_row")  # columns of what was rated
 OF_RATINGS = ("model", "users", "items", "titles")  # in model.json
 
 
@@ -100,6 +101,10 @@ def answers(
 def predict_images(arguments: argparse.Namespace) -> int:
     """Print a line for each image; return 1 if some could not be decoded."""
     folder: Path = arguments.model
+    if arguments.rated:
+        raise UserError(
+            "--rated is for models of ratings, and this is one of images. Leave it out."
+        )
     about = read_model_file(folder / "model.json")
     files = list_files([Path(name) for name in arguments.inputs], about.bands)
     if arguments.draw:
@@ -129,6 +134,8 @@ def predict_images(arguments: argparse.Namespace) -> int:
 def predict_ratings(arguments: argparse.Namespace) -> int:
     """Print the best unrated items of each user."""
     folder: Path = arguments.model
+    if arguments.draw:
+        raise UserError("--draw is for models of images, and this is one of ratings. Leave it out.")
     project = folder.resolve().parents[1]
     items = arguments.rated or project / "data" / folder.resolve().name / "items.parquet"
     if not items.exists():
@@ -155,6 +162,8 @@ def read_ratings_model(folder: Path, items: Path) -> tuple[Learned, pd.DataFrame
         raise UserError(f"{file}.{lacking[0]}: missing. Train again, or copy it anew.")
     model = parse(RatingsModel, description["model"], f"{file}.model")
     table = read_parquet(items)
+    if lacking := [name for name in RATED if name not in table]:
+        raise UserError(f"{items} has no column {lacking[0]}: it is no table of ratings.")
     try:
         return read_learned(folder / "model.safetensors", table, description, model), table
     except SafetensorError as error:

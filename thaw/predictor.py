@@ -1,6 +1,6 @@
 """A finished vision model, ready for images that nobody has packed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from thaw.training.model import Network, build_network, load_weights
 from thaw.training.precision import autocast, choose_precision
 from thaw.vision.features import fold_batch_norms
 from thaw.vision.model_file import ModelFile, read_model_file
+
+# Bytes. All images of a part have canvases as large as its largest image.
+MAX_CANVASES = 2**28
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ class Predictor:
         Returns:
             float32 [n, outputs]: logits, or x and y of points in pixels of the upright originals.
         """
+        return np.concatenate([self._outputs(part) for part in on_canvases(images)])
+
+    def _outputs(self, images: Sequence[Decoded]) -> NDArray[np.float32]:
         packed = pack_in_memory(images)
         everything = torch.arange(len(images))
         seen = Images(packed, everything, torch.zeros(len(images)), self.about.augment, self.device)
@@ -55,6 +61,19 @@ class Predictor:
             logits: NDArray[np.float32] = outputs.numpy()
             return logits
         return packed.to_pixels(everything.numpy(), points_in_image(outputs, view).numpy())
+
+
+def on_canvases(images: Sequence[Decoded]) -> Iterator[Sequence[Decoded]]:
+    """Split images, in order, so that those of a part fit on canvases of at most so many bytes."""
+    first, height, width = 0, 0, 0
+    for position, image in enumerate(images):
+        sides = image.pixels.shape
+        height, width = max(height, sides[0]), max(width, sides[1])
+        count = position - first + 1
+        if count > 1 and count * height * width * sides[2] > MAX_CANVASES:
+            yield images[first:position]
+            first, (height, width) = position, sides[:2]
+    yield images[first:]
 
 
 def open_predictor(folder: Path) -> Predictor:

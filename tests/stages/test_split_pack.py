@@ -62,7 +62,11 @@ def results(folder: Path) -> tuple[pd.DataFrame, list[str], dict[str, int]]:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Hash what the stages wrote, timings apart."""
-    files = [*folder.glob("data/R/*.*"), *folder.glob("results/R/*/*")]
+    files = [
+        *folder.glob("data/R/*.*"),
+        *folder.glob("data/R/packed/*"),
+        *folder.glob("results/R/*/*"),
+    ]
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(files)

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
 from thaw.chance import MORE_IS_BETTER, TELLING, chance_of, error_of, noise_of, telling_metric
+from thaw.diagnosis import Chance
 from thaw.params.training.fit import METRICS
 from thaw.ratings.metrics import METRICS as RATING_METRICS
 
@@ -23,7 +24,10 @@ def test_one_label() -> None:
     assert error_of("error_rate", 0.3) == 0.3
     assert error_of("accuracy", 0.75) == 0.25
     assert noise_of("error_rate", 0.2, 100) == pytest.approx(0.04)
-    assert chance_of("f1", pd.DataFrame({"target": targets}), ["a", "b", "c"]) is None
+    other = chance_of("f1_macro", pd.DataFrame({"target": targets}), ["a", "b", "c"])
+    assert other == Chance(None, found.loss)
+    alone = chance_of("valid_loss", pd.DataFrame({"target": targets}), ["a", "b", "c"])
+    assert alone == Chance(found.loss, found.loss)
 
 
 def test_several_labels() -> None:
@@ -40,7 +44,7 @@ def test_several_labels() -> None:
     # Always "a", and "b" or not: wrong about one in four, two in four, none.
     assert cells.error == (0.25 + 0.5 + 0) / 3
     assert cells.loss == found.loss
-    assert chance_of("f1_micro", table, ["a", "b", "never"]) is None
+    assert chance_of("f1_micro", table, ["a", "b", "never"]) == Chance(None, found.loss)
 
 
 def test_by_chance_the_accuracy_of_rare_labels_is_the_share_of_negatives() -> None:

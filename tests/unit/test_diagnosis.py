@@ -211,3 +211,45 @@ def test_a_fit_without_errors_left_needs_nothing() -> None:
     assert diagnose(perfect, TEN).verdict == "good"
     rising = Curve([0.5, 0.3, 0.2, 0.1, 0.05], [0.1, 0.1, 0.12, 0.13, 0.14], [0.1, 0, 0, 0, 0])
     assert diagnose(rising, TEN).verdict == "good"
+
+
+@pytest.mark.parametrize(
+    ("curve", "verdict"),
+    [
+        (HIGH, "rate too high"),
+        (LOW, "rate too low"),
+        (FEW, "too few epochs"),
+        (MANY, "too many epochs"),
+        (Curve([852, 2966], [37_062, 17_025], [0.9, 0.65]), "rate too high"),  # a real fit
+    ],
+)
+def test_without_a_constant_for_the_metric_losses_are_compared(curve: Curve, verdict: str) -> None:
+    assert diagnose(curve, Chance(None, log(3))).verdict == verdict
+
+
+def test_losses_that_go_up_all_the_way_came_of_a_rate_too_high() -> None:
+    up = Curve([0.7, 0.8, 0.9, 1.05], [0.6, 0.7, 0.8, 1.0], [0.34, 0.4, 0.45, 0.55])
+    for chance in (THREE, TEN, None):
+        found = diagnose(up, chance)
+        assert (found.verdict, found.factor) == ("rate too high", 0.1)
+
+
+def test_one_epoch_far_above_chance_does_not_ask_for_more() -> None:
+    """A real fit of bears at 0.1."""
+    assert diagnose(Curve([3.82], [9.47], [0.583]), THREE).verdict == "rate too high"
+
+
+def test_trained_until_worse_and_still_short_asks_for_data_as_well() -> None:
+    worse = [0.55, 0.45, 0.40, 0.46, 0.47, 0.48]
+    found = diagnose(
+        Curve([1.2, 0.9, 0.6, 0.4, 0.25, 0.15], [1.1, 1, 0.98, 1.05, 1.2, 1.3], worse), THREE
+    )
+    assert (found.verdict, found.epochs, found.variety) == ("too many epochs", 3, True)
+    assert "more items, or more varied ones" in found.why
+    good = diagnose(
+        Curve(
+            [1.2, 0.9, 0.6, 0.4, 0.25, 0.15], [1.1, 1, 0.98, 1.05, 1.2, 1.3], [e / 2 for e in worse]
+        ),
+        THREE,
+    )
+    assert (good.epochs, good.variety) == (3, False)

@@ -207,14 +207,16 @@ def shaped(fall=50, low=70, steps=100):
 
 def test_the_loss_starts_to_rise_where_it_last_was_near_its_minimum():
     curve = shaped()
-    assert rise(curve) == curve.lr[79]
+    assert rise(curve, 100) == curve.lr[79]
     noisy = list(curve.smoothed)
     noisy[75] = 1.2  # a bump in the valley is no rise
-    assert rise(Curve(curve.lr, noisy, noisy)) == curve.lr[79]
+    assert rise(Curve(curve.lr, noisy, noisy), 100) == curve.lr[79]
     falling = [2.0 - 0.01 * k for k in range(100)]
-    assert rise(Curve(curve.lr, falling, falling)) == curve.lr[-1]
+    assert rise(Curve(curve.lr, falling, falling), 100) == curve.lr[-1]
     broken = [*curve.smoothed[:85], math.nan]
-    assert rise(Curve(curve.lr[:86], broken, broken)) == curve.lr[79]
+    assert rise(Curve(curve.lr[:86], broken, broken), 100) == curve.lr[79]
+    begun = [0.5, 0.6, *curve.smoothed[2:]]  # the average of one batch is no minimum
+    assert rise(Curve(curve.lr, begun, begun), 100) == curve.lr[79]
 
 
 def test_the_unfrozen_rate_is_a_tenth_of_where_the_loss_rises():

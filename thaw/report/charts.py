@@ -46,8 +46,12 @@ def lr_chart(curve: pd.DataFrame, suggestion: Mapping[str, Any], name: str) -> s
                     rate, height, marker, color=INK, ms=6, mfc="none", zorder=3,
                     label=f"{RULES[rule]} {rate:.1e}",
                 )  # fmt: skip
-        if chosen is not None and tested[0] <= chosen <= tested[1]:
-            axes.axvline(chosen, color=INK, lw=1.4, gid=CHOSEN, label=f"chosen {chosen:.2e}")
+        if chosen is not None:
+            inside = tested[0] <= chosen <= tested[1]
+            axes.axvline(
+                min(max(chosen, tested[0]), tested[1]), color=INK, lw=1.4, gid=CHOSEN,
+                label=f"chosen {chosen:.2e}" + ("" if inside else ", beyond the tested rates"),
+            )  # fmt: skip
         axes.set(xlabel="learning rate", ylabel="loss", ylim=falling_part(curve["smoothed"]))
         finish(axes, columns=2)
         said = f"chosen {chosen:.2e}" if chosen is not None else "none was chosen"

@@ -58,7 +58,7 @@ def result_sentence(metrics: Mapping[str, float], predictions: pd.DataFrame, voc
     if "mse" in values:
         said += f" (mean squared error {with_error(values, 'mse', 3)})"
     chance = chance_of(metric, predictions, vocab)
-    if chance is not None:
+    if chance is not None and chance.error is not None:
         value = f"{error_of(metric, chance.error):.{places(metric)}f}"
         said += f"; by chance, {BY_CHANCE[metric].format(value=value)}"
     return f"{said}.{_of_cells(values, predictions, vocab)}"
@@ -70,7 +70,9 @@ def _of_cells(values: Mapping[str, float], predictions: pd.DataFrame, vocab: Any
         return ""
     right, chance = values[CELLS], chance_of(CELLS, predictions, vocab)
     said = f" {right:.3f} of all yes and no are right"
-    return f"{said}, by chance {error_of(CELLS, chance.error):.3f}." if chance else f"{said}."
+    if chance is None or chance.error is None:
+        return f"{said}."
+    return f"{said}, by chance {error_of(CELLS, chance.error):.3f}."
 
 
 def places(metric: str) -> int:

@@ -53,7 +53,10 @@ def summarise_images(console: Console, folder: Path, size: int) -> None:
     steps = [*images.file_steps(opened, first, file), *seen]
     console.print(steps_table(steps + [layer.output for layer in layers]))
     seen, pixels, targets = images.batch_steps(opened, positions)
-    console.print(f"[bold]a batch of {len(positions)}[/] training images", highlight=False)
+    console.print(
+        f"[bold]a batch of {len(positions)}[/] training images, seen as in validation",
+        highlight=False,
+    )
     console.print(steps_table(seen))
     about = opened.model.about
     console.print(

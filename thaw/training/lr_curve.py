@@ -64,7 +64,7 @@ def suggest(curve: Curve, steps: int, rule: Rule) -> Suggestion:
         steepest=found["steepest"],
         minimum=found["minimum"],
         valley=found["valley"],
-        rise=rise(curve),
+        rise=rise(curve, steps),
         chosen=found[rule],
     )
 
@@ -109,11 +109,15 @@ def valley(smoothed: np.ndarray) -> int:
     return max(0, end - longest + longest // 3 + longest // 6)
 
 
-def rise(curve: Curve) -> float | None:
-    """Return the learning rate after which the smoothed loss stays above its minimum."""
-    smoothed = np.array([value if math.isfinite(value) else np.inf for value in curve.smoothed])
+def rise(curve: Curve, steps: int) -> float | None:
+    """Return the learning rate after which the smoothed loss stays above its minimum.
+
+    The first tenth counts for no minimum: there the average has hardly begun.
+    """
+    finite = [value if math.isfinite(value) else np.inf for value in curve.smoothed]
+    smoothed = np.array(finite[steps // 10 :])
     low = np.flatnonzero(smoothed <= RISE * smoothed.min())
-    return curve.lr[int(low[-1])] if len(low) else None
+    return curve.lr[steps // 10 + int(low[-1])] if len(low) else None
 
 
 def _considered(curve: Curve, steps: int) -> tuple[np.ndarray, np.ndarray]:
