@@ -20,7 +20,9 @@ from tiny_data import FILMS, archive, heads, points_recipe, several_recipe, thin
 
 from thaw.answer_pictures import NARROWEST
 from thaw.evaluation import sigmoid, softmax
+from thaw.images import Decoded
 from thaw.predict import main
+from thaw.predictor import on_canvases
 from thaw.summary.__main__ import main as summarise
 
 pytestmark = pytest.mark.slow
@@ -284,6 +286,12 @@ def test_a_broken_model_is_told(
         ),
         (("models/films", "1", "--rated", "nowhere"), r"^nowhere is missing: it says what users"),
         (
+            ("models/films", "1", "--rated", "data/one/items.parquet"),
+            r"^data/one/items\.parquet has no column user: it is no table of ratings",
+        ),
+        (("models/films", "1", "--draw", "drawn"), r"^--draw is for models of images"),
+        (("models/one", "x.jpg", "--rated", "nowhere"), r"^--rated is for models of ratings"),
+        (
             ("models/films", "1", "--rated", "params.yaml"),
             r"^params\.yaml cannot be read as Parquet",
         ),
@@ -293,6 +301,16 @@ def test_mistakes_are_answered(predict: Predict, arguments: tuple[str, ...], mes
     code, lines, errors = predict(*arguments)
     assert (code, lines) == (1, [])
     assert re.search(message, errors), errors
+
+
+def test_images_of_extreme_shapes_do_not_share_a_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    def blank(height: int, width: int) -> Decoded:
+        return Decoded(np.zeros((height, width, 3), np.uint8), height, width)
+
+    images = [blank(4, 4), blank(4, 6), blank(900, 2), blank(2, 900), blank(900, 900), blank(1, 1)]
+    assert [len(part) for part in on_canvases(images)] == [6]
+    monkeypatch.setattr("thaw.predictor.MAX_CANVASES", 3 * 900 * 6 * 3)
+    assert list(on_canvases(images)) == [images[:3], images[3:4], images[4:5], images[5:]]
 
 
 def rows(printed: str) -> dict[str, list[str]]:

@@ -112,6 +112,11 @@ def test_the_chosen_rate_is_marked_where_it_is() -> None:
 
 def test_without_a_choice_nothing_is_marked() -> None:
     curve, suggestion = lr_curve()
+    svg = charts.lr_chart(curve, suggestion | {"chosen": 3.4e-8}, "lr")
+    assert path_of(svg, "lr-chosen")[0][0] == pytest.approx(
+        path_of(svg, "lr-smoothed")[0][0], abs=0.01
+    )
+    assert "chosen 3.40e-08, beyond the tested rates" in svg
     svg = charts.lr_chart(curve, suggestion | {"chosen": None}, "lr")
     assert "lr-chosen" not in svg
     assert "none was chosen" in svg
