@@ -36,7 +36,8 @@ def with_number(file: Path, recipe: str, section: str, key: str, value: int) -> 
         value: the new number.
 
     Raises:
-        UserError: it cannot be changed without changing another recipe, which shares it.
+        UserError: it cannot be changed without changing another recipe, which shares it; or it is
+            not written as a plain number.
     """
     text = file.read_text(encoding="utf-8")
     where = f"recipes.{recipe}.{section}.{key}"
@@ -53,6 +54,11 @@ def with_number(file: Path, recipe: str, section: str, key: str, value: int) -> 
     old = str(there[key])
     if lines[line][column:].startswith(old):
         lines[line] = lines[line][:column] + str(value) + lines[line][column + len(old) :]
+    else:
+        raise UserError(
+            f"{file.name}: {where} cannot be set to {value} as it is written there. Write it as a "
+            f"plain number, {old}."
+        )
     changed = "".join(lines)
     before, wanted = parse_yaml(text), copy.deepcopy(parse_yaml(text))
     wanted["recipes"][recipe][section][key] = value  # in whatever shares it, too

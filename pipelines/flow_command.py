@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL
 
+from pipelines import guard
 from thaw.core.errors import UserError
 
 
@@ -54,10 +55,11 @@ def keep_server_until_told() -> None:
 
 
 class Alone(subprocess.Popen[bytes]):
-    """A process in a group of its own."""
+    """A process in a group of its own that ends with this one, however that ends."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, process_group=0, **settings)
+    def __init__(self, args: Sequence[str], **settings: Any) -> None:
+        command = [sys.executable, "-I", "-S", guard.__file__, *args]
+        super().__init__(command, stdin=subprocess.PIPE, process_group=0, **settings)
 
 
 def leave(code: int) -> NoReturn:

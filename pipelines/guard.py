@@ -26,7 +26,8 @@ def main(command: list[str]) -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        end(child)
+        # Not here, where it would hold up the waiting for what it waits for itself.
+        threading.Thread(target=end, args=[child], daemon=True).start()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)

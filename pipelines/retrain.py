@@ -37,6 +37,7 @@ from pipelines.stage_process import StageFailedError  # noqa: E402
 from pipelines.standing import is_better  # noqa: E402
 from pipelines.train import FailedError, run_pipeline  # noqa: E402
 from pipelines.variant import RecordedRun, Turns, run_variant  # noqa: E402
+from pipelines.workspace import EDITED, project_state  # noqa: E402
 from stages.common.paths import Paths  # noqa: E402
 from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.chance import error_of, telling_metric  # noqa: E402
@@ -140,7 +141,7 @@ def plan(root: Path, recipe: str, fit: str | None) -> tuple[RecordedRun, Choice]
 
 
 def variant_task(
-    root: Path, before: RecordedRun, choice: Choice, shared: Resources
+    root: Path, before: RecordedRun, choice: Choice, shared: Resources, state: str
 ) -> Task[[], RecordedRun]:
     """Make the task that trains with the chosen number of epochs, in a workspace."""
     key = f"recipes.{before.recipe}.{choice.fit}.epochs"
@@ -148,16 +149,19 @@ def variant_task(
 
     def work() -> RecordedRun:
         values = {key: choice.epochs}
-        return run_variant(root, before.recipe, values, shared, Turns(), tags=tags)[1]
+        turns = Turns()
+        return run_variant(root, before.recipe, values, shared, turns, tags=tags, state=state)[1]
 
     return retried_task(work, "retrain", f"{key}={choice.epochs}")
 
 
-def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -> RecordedRun:
+def train_anew(
+    root: Path, run: RecordedRun, choice: Choice, jobs: int | None, state: str
+) -> RecordedRun:
     """Train with the chosen number of epochs; return the recorded run."""
     with open_resources(root, jobs) as shared:
         try:
-            made = variant_task(root, run, choice, shared)()
+            made = variant_task(root, run, choice, shared, state)()
         except BaseException:
             shared.stop.set()
             raise
@@ -166,18 +170,29 @@ def train_anew(root: Path, run: RecordedRun, choice: Choice, jobs: int | None) -
 
 
 def keep_better(
-    root: Path, choice: Choice, before: RecordedRun, made: RecordedRun, jobs: int | None
+    root: Path, choice: Choice, before: RecordedRun, made: RecordedRun, jobs: int | None, state: str
 ) -> str:
-    """Keep the better of two models as the project's; say which, with both numbers."""
+    """Keep the better of two models as the project's; say which, with both numbers.
+
+    Raises:
+        UserError: the project is in another state than both were trained in.
+        FailedError: the better one could not be put in place.
+    """
     metric = headline_metric(list(before.metrics))
     old, new = before.metrics[metric], made.metrics[metric]
     told = f"Trained anew: {metric} {new:.4f} ({made.name}); before {old:.4f} ({before.name})."
     if not is_better(metric, new, old):
         return f"{told} The model that was there stays."
     key = f"recipes.{before.recipe}.{choice.fit}.epochs"
+    if project_state(root) != state:
+        raise UserError(f"{told} The new one is not kept: {EDITED}")
     set_number(root / PARAMS_FILE, before.recipe, choice.fit, "epochs", choice.epochs)
-    run_pipeline(root, [before.recipe], jobs, refresh=False)
-    return f"{told} The new one is kept; params.yaml: {key} is {choice.epochs} now."
+    changed = f"params.yaml: {key} is {choice.epochs} now."
+    try:
+        run_pipeline(root, [before.recipe], jobs, refresh=False)
+    except FailedError as error:
+        raise FailedError(f"{told} {changed} The new one is not in place yet:\n{error}") from error
+    return f"{told} The new one is kept; {changed}"
 
 
 def show(recipe: str, choice: Choice, runs: Sequence[RecordedRun], told: str) -> None:
@@ -203,11 +218,12 @@ def retrain(recipe: str, fit: str | None = None, jobs: int | None = None) -> Sta
     """
     root = Path.cwd()
     try:
+        state = project_state(root)
         before, choice = plan(root, recipe, fit)
         if choice.epochs == choice.trained:
             return Completed(message=f"{choice.told} Nothing to gain by fewer.")
-        made = train_anew(root, before, choice, jobs)
-        told = f"{choice.told}\n{keep_better(root, choice, before, made, jobs)}"
+        made = train_anew(root, before, choice, jobs, state)
+        told = f"{choice.told}\n{keep_better(root, choice, before, made, jobs, state)}"
     except (UserError, StageFailedError, FailedError) as error:
         return Failed(message=str(error))
     show(recipe, choice, (before, made), told)

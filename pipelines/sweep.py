@@ -36,7 +36,7 @@ from pipelines.session import (  # noqa: E402
 from pipelines.stage_process import StoppedError  # noqa: E402
 from pipelines.sweep_table import SWEEPS, Row, best, spread, table, write_tables  # noqa: E402
 from pipelines.variant import Turns, run_variant  # noqa: E402
-from pipelines.workspace import check_overrides  # noqa: E402
+from pipelines.workspace import check_overrides, project_state  # noqa: E402
 from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
@@ -59,6 +59,7 @@ class Sweep:
         overrides: other parameters, the same for all points.
         shared: with all that the flow run does.
         jobs: points at once.
+        state: of the project, the same for all points.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Sweep:
     overrides: list[str]
     shared: Resources
     jobs: int
+    state: str
     rows: dict[str, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class Sweep:
                 self._turns,
                 self.overrides,
                 {f"{TAG}.{self.name}": point.name},
+                self.state,
             )
         self.shared.sender.send(made.folder)
         self.note(point, Row("done", made.metrics, made.seconds, made.name))
@@ -176,6 +179,11 @@ def plan(
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs: {jobs} points at once. Give 1 or more, or leave it out.")
     check_overrides(root / PARAMS_FILE, overrides)
+    for override in overrides:
+        fixed = override.partition("=")[0].removeprefix("+")
+        for varied in (f"recipes.{recipe}.{key}" for key in grid):
+            if f"{varied}.".startswith(f"{fixed}.") or f"{fixed}.".startswith(f"{varied}."):
+                raise UserError(f"-S {override}: the sweep varies {varied}. Leave one of them out.")
     return grid_points(root, recipe, grid)
 
 
@@ -202,11 +210,13 @@ def sweep(
     """
     root = Path.cwd()
     try:
+        state = project_state(root)
         points = plan(root, recipe, grid, overrides or [], jobs)
         repeated = repeats(find_recipe(root / PARAMS_FILE, recipe)) & set(grid)
         name, fixed = sweep_name(recipe, grid, overrides or [], name), overrides or []
         with open_resources(root, jobs) as shared:
-            running = Sweep(root, name, points, repeated, fixed, shared, jobs or default_jobs())
+            at_once = jobs or default_jobs()
+            running = Sweep(root, name, points, repeated, fixed, shared, at_once, state)
             states = run_points(running)
     except UserError as error:
         return Failed(message=str(error))

@@ -110,6 +110,7 @@ def run_variant(
     turns: Turns,
     overrides: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
+    state: str | None = None,
 ) -> tuple[str, RecordedRun]:
     """Run a recipe with other parameters, unless it was recorded with them before.
 
@@ -121,16 +122,17 @@ def run_variant(
         turns: likewise.
         overrides: further ones, in the words of `dvc exp run -S`.
         tags: of the run, however it ends.
+        state: of the project, as `project_state` has it, if it is to be in that one.
 
     Returns:
         What was done, ``Ran`` or ``Unchanged``, and the run.
 
     Raises:
-        UserError: parameters that a stage would refuse.
+        UserError: parameters that a stage would refuse, or the project is in another state.
         StageFailedError: with the stage, the end of its log, and where the workspace is.
     """
     tags = tags or {}
-    with workspace(root, overrides, values, shared.stop) as folder:
+    with workspace(root, overrides, values, shared.stop, state) as folder:
         with PREPARING:
             pipeline = Pipeline(folder)
             graph = of_recipes(pipeline.graph, [recipe])

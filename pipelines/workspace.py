@@ -19,13 +19,18 @@ from filelock import FileLock, Timeout
 from pipelines.places import WORKSPACES
 from stages.recipe import PARAMS_FILE, parse_yaml, read_recipes
 from thaw.core.errors import UserError
-from thaw.core.files import remove, replacing
+from thaw.core.files import file_sha256, remove, replacing
+from thaw.images import EXTENSIONS
 from thaw.params.base import did_you_mean
 
 # DVC, Hydra and the reading of params.yaml keep state of their own in a process.
 PREPARING = threading.Lock()
 SECONDS_BETWEEN_TRIES = 0.5  # while another flow is at the same workspace
-LARGE = 2**20  # bytes; larger files are linked
+EDITED = (
+    "params.yaml, dvc.yaml or code was edited since this began. Run it again: what is done already "
+    "is not done twice."
+)
+LARGE = 2**20  # bytes; larger files are linked, and so are images
 WRITTEN = (".yaml", ".lock")  # files of these names are written in a workspace, so never linked
 
 
@@ -35,6 +40,7 @@ def workspace(
     overrides: Sequence[str],
     values: Mapping[str, Any] | None = None,
     stop: threading.Event | None = None,
+    state: str | None = None,
 ) -> Iterator[Path]:
     """Yield a folder in which the project has some other parameters; params.yaml stays as it is.
 
@@ -48,9 +54,10 @@ def workspace(
         values: other parameters as they are, by path: ``recipes.pets_sample.seed``.
         stop: ends the waiting for another flow that runs with the same. Without it, that is an
             error.
+        state: `project_state` as it is to be; None for whatever it is.
 
     Raises:
-        UserError: an override that fits no parameter, or a project without git.
+        UserError: an override that fits no parameter, a project without git, or in another state.
     """
     values = values or {}
     with PREPARING:
@@ -61,11 +68,22 @@ def workspace(
     with _mine(folder.with_suffix(".lock"), stop, " ".join(overrides) or str(values)):
         with PREPARING:
             _copy_project(root, folder)
+            if state not in (None, project_state(root)):
+                remove(folder)
+                raise UserError(EDITED)
             _share_cache(root, folder)
             _apply(folder / PARAMS_FILE, overrides)
             set_values(folder / PARAMS_FILE, values)
         yield folder
         remove(folder)
+
+
+def project_state(root: Path) -> str:
+    """Hash what people edit and results depend on: parameters, the pipeline and code."""
+    code = (file for folder in ("stages", "thaw") for file in (root / folder).rglob("*.py"))
+    files = [root / PARAMS_FILE, root / "dvc.yaml", *sorted(code)]
+    hashes = [f"{file.relative_to(root)} {file_sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 @contextmanager
@@ -129,7 +147,8 @@ def _copy(file: Path, to: Path) -> None:
     """Copy a file that may be changed there; what is large is data, and linked."""
     to.parent.mkdir(parents=True, exist_ok=True)
     to.unlink(missing_ok=True)  # a link would be written through
-    if file.stat().st_size < LARGE or file.suffix in WRITTEN:
+    image = file.suffix.lower() in EXTENSIONS
+    if (file.stat().st_size < LARGE and not image) or file.suffix in WRITTEN:
         shutil.copyfile(file, to)
     else:
         os.link(file, to)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -148,6 +149,30 @@ def test_ctrl_c_in_a_terminal_ends_a_flow_and_then_its_server(
     assert "Unable to connect" not in output
     assert "All connection attempts failed" not in output
     until(lambda: not stage_processes(long_project), "end of the stage")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_a_temporary_server_ends_with_its_flow_however_that_ends(
+    long_project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    flow = subprocess.Popen(
+        [*FLOW, "long"], cwd=long_project.folder,
+        env=environment() | {"PREFECT_HOME": str(tmp_path / "prefect")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+    def servers() -> list[psutil.Process]:
+        found = []
+        for child in psutil.Process(flow.pid).children(recursive=True):
+            with suppress(psutil.Error):  # it has ended since
+                found += [child] if "uvicorn" in child.cmdline() else []
+        return found
+
+    found = until(servers, "temporary server")
+    os.kill(flow.pid, number)
+    flow.wait()
+    until(lambda: not any(server.is_running() for server in found), "end of the server", 60)
+    until(lambda: not stage_processes(long_project), "end of the stages")
 
 
 def fit_runs(settings: dict[str, str]) -> int:

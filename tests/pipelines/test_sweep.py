@@ -193,6 +193,27 @@ def test_a_killed_sweep_goes_on_where_it_stopped(
     assert before <= {run.info.run_id for run in runs}
 
 
+def test_an_edit_meanwhile_fails_the_points_that_have_not_begun(
+    new_project: Callable[[], Project], recipe: dict, prefect: dict[str, str]
+) -> None:
+    project = new_project()
+    project.write_recipes({"quick": recipe})
+    project.commit("Begin")
+    command = [*SWEEP, "quick", "seed=1,2,3", "-j", "1", *NAMED]
+    running = subprocess.Popen(command, cwd=project.folder, env=environment() | prefect)
+    file = project.folder / "results" / "sweeps" / "it.csv"
+    while not file.exists():
+        assert running.poll() is None
+        time.sleep(0.2)
+    params = project.folder / "params.yaml"
+    params.write_text(params.read_text() + "# edited\n")
+    assert running.wait() == 0
+    table = rows(project, "it")
+    assert set(table["status"]) == {"done", "failed"}
+    failed = table[table["status"] == "failed"]
+    assert failed["why"].str.startswith("params.yaml, dvc.yaml or code was edited since").all()
+
+
 def test_mistakes_are_told_before_anything_runs(trained: Project, tmp_path: Path) -> None:
     alone = {"PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": ""}
     for arguments, told in (
@@ -206,6 +227,10 @@ def test_mistakes_are_told_before_anything_runs(trained: Project, tmp_path: Path
         (("quick", "split.by.fold=each"), "quick has neither there"),
         (("quick", "seed=1", "-S", "recipes.quick.sede=3"), "params.yaml has no 'sede' there"),
         (("quick", "seed=1", "-j", "0"), "jobs: 0 points at once"),
+        (
+            ("quick", "seed=1", "-S", "recipes.quick.seed=3"),
+            "-S recipes.quick.seed=3: the sweep varies recipes.quick.seed.",
+        ),
     ):
         done = trained.run(*SWEEP, *arguments, ok=False, **alone)
         assert done.returncode == 1

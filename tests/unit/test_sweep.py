@@ -60,11 +60,12 @@ def test_a_value_arrives_as_it_is_and_changes_no_other(params: Path, value: obje
 def test_a_workspace_links_what_is_large_and_writes_through_no_link(tmp_path: Path) -> None:
     source, there = tmp_path / "source", tmp_path / "there"
     source.mkdir()
-    for name, size in (("photos.tgz", LARGE), ("dvc.lock", LARGE), ("stage.py", 10)):
+    sizes = {"photos.tgz": LARGE, "dvc.lock": LARGE, "stage.py": 10, "cat.JPG": 10}
+    for name, size in sizes.items():
         (source / name).write_bytes(b"0" * size)
         _copy(source / name, there / name)
     linked = {f.name for f in there.iterdir() if f.samefile(source / f.name)}
-    assert linked == {"photos.tgz"}
+    assert linked == {"photos.tgz", "cat.JPG"}
     # What was linked is small now: a copy must not go into the file that it was a link to.
     (source / "photos.tgz").rename(source / "old.tgz")
     (source / "photos.tgz").write_bytes(b"1")
@@ -199,6 +200,12 @@ def test_a_number_that_another_recipe_shares_stays(params: Path, recipe: str, sh
     with pytest.raises(UserError, match=f"Give {recipe} a section `fit:` of its own"):
         set_number(params, recipe, "fit", "epochs", 3)
     assert params.read_text() == PUBLISHED
+
+
+def test_a_number_that_is_written_otherwise_is_not_said_to_be_shared(params: Path) -> None:
+    params.write_text(PUBLISHED.replace("own: {fit: {epochs: 12", "own: {fit: {epochs: 0xC"))
+    with pytest.raises(UserError, match=r"cannot be set to 3 as it is written there.* number, 12"):
+        set_number(params, "own", "fit", "epochs", 3)
 
 
 def test_a_published_recipe_that_nobody_builds_on_is_changed(params: Path) -> None:
