@@ -65,6 +65,10 @@ class Stage:
 Graph = dict[str, Stage]
 
 
+class GuardedError(Exception):
+    """Other processes have noted files that they are working on."""
+
+
 class Pipeline:
     """dvc.yaml of a project folder, opened once.
 
@@ -103,13 +107,24 @@ class Pipeline:
             for address, stage in self._stages.items()
         }
 
-    def changed(self, graph: Graph, forced: Iterable[str] = ()) -> set[str]:
+    def changed(
+        self, graph: Graph, forced: Iterable[str] = (), *, guarded: bool = True
+    ) -> set[str]:
         """Return those stages of a part of the graph that DVC may not skip.
 
         A stage after a changed one may turn out to be unchanged once that one has run.
+
+        Args:
+            graph: the part.
+            forced: stages of it that are not to be skipped in any case.
+            guarded: whether to note the files that are looked at, as DVC does, while other
+                processes have noted some.
+
+        Raises:
+            GuardedError: they have, and nothing is to be noted.
         """
         stale = set(forced)
-        with self._repo.lock, params_read_once(), self._files_unguarded():
+        with self._repo.lock, params_read_once(), self._files_unguarded(guarded):
             for address, stage in graph.items():
                 if stale & stage.needs or self._is_changed(address):
                     stale.add(address)
@@ -125,12 +140,14 @@ class Pipeline:
             return True
 
     @contextmanager
-    def _files_unguarded(self) -> Iterator[None]:
+    def _files_unguarded(self, guarded: bool) -> Iterator[None]:
         """Spare DVC to note each file that it looks at, where no other process has noted any.
 
         None can come before the lock of the whole project is let go.
         """
         if are_files_guarded(Path(self._repo.tmp_dir or "", "rwlock")):
+            if not guarded:
+                raise GuardedError
             yield
             return
         rwlock: Any = importlib.import_module("dvc.rwlock")

@@ -122,7 +122,7 @@ def run_stage(
             on_line(f"{address}: waits for another DVC process.")
             _wait(SECONDS_BETWEEN_TRIES, go_on)
     if code:
-        raise _failure(address, code, text, log.relative_to(root))
+        raise _failure(address, code, text, Path(os.path.relpath(log)))
     return outcome(text)
 
 

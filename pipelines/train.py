@@ -17,7 +17,23 @@ set_defaults()  # before Prefect is imported
 
 from pipelines.changes import Ahead, find_changes  # noqa: E402
 
-AHEAD = Ahead(Path.cwd()) if __name__ == "__main__" else None  # while it is
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
+    parser.add_argument("recipes", nargs="*", help="none: all under recipes: in params.yaml")
+    parser.add_argument("-j", "--jobs", type=int, help="stages at once")
+    parser.add_argument(
+        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="another parameter for this run, such as recipes.pets_sample.seed=1",
+    )  # fmt: skip
+    parser.add_argument("--refresh", action="store_true", help="fetch again what no checksum pins")
+    return parser.parse_args()
+
+
+CHOSEN = parse_arguments() if __name__ == "__main__" else None
+# What there is to do, found while Prefect is imported.
+AHEAD = Ahead(Path.cwd()) if CHOSEN and not (CHOSEN.overrides or CHOSEN.refresh) else None
 
 from prefect import Task, flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
@@ -85,8 +101,8 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     Raises:
         FailedError: something failed; what does not depend on it is done.
     """
-    ahead = AHEAD.changes(root) if AHEAD and not refresh else None
-    found = ahead.of(chosen) if ahead else find_changes(root, chosen, refresh)
+    ahead = AHEAD.changes(root) if AHEAD else None
+    found = ahead.of(chosen) if ahead else find_changes(root, chosen, refresh=refresh)
     try:
         with open_resources(root, jobs, len(found.stale)) as shared:
             states = run_all(Session(root, found.graph, found.stale, found.forced, shared))
@@ -183,17 +199,8 @@ def train(
     return Completed(message=done)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(chosen: argparse.Namespace) -> int:
     """Run the flow; return the exit code: 1 if anything failed, 130 when interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
-    parser.add_argument("recipes", nargs="*", help="none: all under recipes: in params.yaml")
-    parser.add_argument("-j", "--jobs", type=int, help="stages at once")
-    parser.add_argument(
-        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="another parameter for this run, such as recipes.pets_sample.seed=1",
-    )  # fmt: skip
-    parser.add_argument("--refresh", action="store_true", help="fetch again what no checksum pins")
-    chosen = parser.parse_args(arguments)
     return run_flow(
         lambda: train(
             recipes=chosen.recipes or None,
@@ -205,5 +212,5 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
 
-if __name__ == "__main__":
-    leave(main())
+if CHOSEN:
+    leave(main(CHOSEN))

@@ -1,9 +1,14 @@
 """What the flow asks DVC for, and what it spares it."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from project import ROOT
 
@@ -79,10 +84,44 @@ def test_another_process_finds_the_same_changes(project: Path) -> None:
     assert said == "['split@done', 'split@new'] {'split@new'} set()\nTrue\nTrue\n"
 
 
-@pytest.mark.parametrize("file", ["params.yaml", "dvc.yaml", "dvc.lock"])
+@pytest.mark.parametrize("file", ["params.yaml", "dvc.yaml", "dvc.lock", "stages/new.py"])
 def test_what_was_found_before_an_edit_does_not_count(project: Path, file: str) -> None:
+    (project / "stages").mkdir()
     edit = f"open({file!r}, 'a').write('# edited')"
     assert look_ahead(project, edit, "print(ahead.changes(Path.cwd()))") == "None\n"
+
+
+def test_what_was_found_long_ago_does_not_count(project: Path) -> None:
+    later = "import time; now = time.monotonic; time.monotonic = lambda: now() + 11"
+    assert look_ahead(project, later, "print(ahead.changes(Path.cwd()))") == "None\n"
+
+
+def test_files_that_others_work_on_are_left_to_the_flow(project: Path) -> None:
+    """DVC would note each file that it looks at, and a note half written stops all that run."""
+    noted = project / ".dvc/tmp/rwlock"
+    text = json.dumps({"write": {str(project / "new.txt"): {"pid": os.getpid(), "cmd": "dvc"}}})
+    noted.write_text(text)
+    changed = noted.stat().st_mtime_ns
+    assert look_ahead(project, "print(ahead.changes(Path.cwd()))") == "None\n"
+    assert (noted.read_text(), noted.stat().st_mtime_ns) == (text, changed)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 3.0])
+def test_the_other_process_ends_with_the_one_that_asked(project: Path, seconds: float) -> None:
+    # An answer that is longer than a pipe holds: nobody reads it.
+    recipes = {f"recipe{number}": {"seed": "1" * 500} for number in range(200)}
+    (project / "params.yaml").write_text(json.dumps({"recipes": recipes}))
+    code = [f"import sys; sys.path.insert(0, {str(ROOT)!r})", AHEAD, "print(ahead._process)"]
+    die = f"import os, time; sys.stdout.flush(); time.sleep({seconds}); os.kill(os.getpid(), 9)"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*code, die])],
+        cwd=project, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL  # and nobody holds its output any more
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_what_was_found_in_another_folder_does_not_count(project: Path) -> None:
