@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -14,6 +14,15 @@ from prefect.settings import PREFECT_API_URL
 
 from pipelines import guard
 from thaw.core.errors import UserError
+
+# It records how tasks go one by one, and would be ended with most of them still to do. So it takes
+# in many together, and what is left when it is told to end.
+OF_RECORDER = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_"
+RECORDER = {
+    f"{OF_RECORDER}READ_BATCH_SIZE": "100",
+    f"{OF_RECORDER}BATCH_SIZE": "1000",
+    f"{OF_RECORDER}FLUSH_INTERVAL": "60",
+}
 
 
 def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int:
@@ -50,16 +59,18 @@ def keep_server_until_told() -> None:
     from prefect.server.api import server
 
     vars(server)["subprocess"] = SimpleNamespace(
-        Popen=Alone, TimeoutExpired=subprocess.TimeoutExpired
+        Popen=TemporaryServer, TimeoutExpired=subprocess.TimeoutExpired
     )
 
 
-class Alone(subprocess.Popen[bytes]):
+class TemporaryServer(subprocess.Popen[bytes]):
     """A process in a group of its own that ends with this one, however that ends."""
 
-    def __init__(self, args: Sequence[str], **settings: Any) -> None:
-        command = [sys.executable, "-I", "-S", guard.__file__, *args]
-        super().__init__(command, stdin=subprocess.PIPE, process_group=0, **settings)
+    def __init__(self, args: Sequence[str], env: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(
+            [sys.executable, "-I", "-S", guard.__file__, *args],
+            stdin=subprocess.PIPE, process_group=0, env={**env, **RECORDER}, **settings,
+        )  # fmt: skip
 
 
 def leave(code: int) -> NoReturn:
