@@ -14,7 +14,7 @@ class Params(TrainingParams):
     fit_frozen: Fit
 
 
-def run(params: Params, paths: Paths) -> None:
+def run(params: Params, paths: Paths) -> dict[str, float]:
     """Write the model after the frozen phase, its histories and metrics."""
     suggestion = paths.result("lr_frozen", "suggestion.json")
     lrs = frozen_lrs(params.fit_frozen.lr, suggestion)
@@ -26,6 +26,7 @@ def run(params: Params, paths: Paths) -> None:
     load_weights(paths.pretrained, training.network.body)
     plan = params.fit_frozen
     phase = frozen_phase(training, plan.batch_size)
-    checkpoint = fit_phase(training, phase, plan, lrs, [paths.pretrained, suggestion])
+    checkpoint, rates = fit_phase(training, phase, plan, lrs, [paths.pretrained, suggestion])
     save_weights(paths.frozen, training.network)
     checkpoint.delete()
+    return rates

@@ -16,7 +16,7 @@ class Params(TrainingParams):
     fit_unfrozen: Fit
 
 
-def run(params: Params, paths: Paths) -> None:
+def run(params: Params, paths: Paths) -> dict[str, float]:
     """Write the final model, its histories, metrics, and predictions on the held-out items."""
     suggestion = paths.result("lr_unfrozen", "suggestion.json")
     frozen_metrics = paths.result("fit_frozen", "metrics.json")
@@ -38,8 +38,9 @@ def run(params: Params, paths: Paths) -> None:
     phase = unfrozen_phase(training, plan.batch_size)
     frozen_history = paths.result("fit_frozen", "history.csv")
     inputs = [paths.frozen, suggestion, frozen_metrics, frozen_history]
-    checkpoint = fit_phase(training, phase, plan, lrs, inputs)
+    checkpoint, rates = fit_phase(training, phase, plan, lrs, inputs)
     write_epochs(paths, ["fit_frozen", "fit_unfrozen"])
     write_predictions(training, phase)
     write_model(training, params.data)
     checkpoint.delete()
+    return rates

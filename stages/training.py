@@ -1,6 +1,7 @@
 """What the four training stages have in common: opening the data and the model."""
 
 import functools
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,11 +262,12 @@ def measure_of(task: Task, names: list[str], plan: Fit) -> Measure:
 
 def fit_phase(
     training: Training, phase: Phase, plan: Fit, lrs: list[float], inputs: list[Path]
-) -> Checkpoint:
+) -> tuple[Checkpoint, dict[str, float]]:
     """Fit a phase, resuming where a killed run stopped, and write its histories and metrics.
 
     Returns:
-        The checkpoint, to be deleted once the model is written as well.
+        The checkpoint, to be deleted once the model is written as well; and seconds_per_epoch, if
+        there was one.
     """
     paths, stage = training.paths, training.stage
     metrics = metrics_of(training.task, plan.metrics, stage)
@@ -294,7 +296,14 @@ def fit_phase(
     last = history.epochs[-1] if history.epochs else validate(phase.model, phase.batches, setting)
     told = lost_points(training, phase, plan.epochs) | parts_row(history)
     write_fit_metrics(last | told, lrs, phase.batches.items, paths, stage)
-    return checkpoint
+    return checkpoint, epoch_rate(history)
+
+
+def epoch_rate(history: History) -> dict[str, float]:
+    """Return the mean seconds of an epoch, if this process ran one."""
+    if not history.seconds:
+        return {}
+    return {"seconds_per_epoch": round(statistics.fmean(history.seconds), 3)}
 
 
 def lost_points(training: Training, phase: Phase, epochs: int) -> dict[str, float]:

@@ -16,7 +16,8 @@ def set_up_torch(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As use_deterministic_algorithms does, which imports torch's compiler: two seconds and more.
+    torch.set_deterministic_debug_mode("warn")
     # Would write NaN into every new tensor before it is filled: a sixth of the time of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

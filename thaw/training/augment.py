@@ -292,21 +292,22 @@ def sampling_grid(
         output: height and width of the output.
 
     Returns:
-        float [n, height, width, 2] in the canvas' coordinates.
+        float [n, height, width, 2] in the canvas' coordinates, laid out as planes of x and y.
     """
     height, width = output
     device = matrices.device
     x = (torch.arange(width, device=device) * 2 + 1) / width - 1
     y = (torch.arange(height, device=device) * 2 + 1) / height - 1
-    columns, rows = x.repeat(height), y.repeat_interleave(width)
-    points = torch.stack([columns, rows, torch.ones_like(columns)], 1)
-    lengths = shapes.flip(1).unsqueeze(1).float()
-    seen = points @ (to_pixels(shapes) @ matrices).transpose(1, 2)
-    far = mirror_(seen[..., :2] / seen[..., 2:], lengths)
+    # Planes [n, 3, height, width], as sums of a row and a column each; a product of every pixel's
+    # place and a matrix takes seven times as long.
+    across, down, there = (to_pixels(shapes) @ matrices)[..., None, None].unbind(2)
+    seen = across * x + (down * y.unsqueeze(1) + there)
+    lengths = shapes.flip(1).float()[..., None, None]
+    far = mirror_(seen[:, :2].div_(seen[:, 2:]), lengths)
     # Half a pixel inside of the edges nothing beyond them is read. In place: this is memory-bound.
     far = torch.minimum(far.clamp_(min=0.5), lengths - 0.5, out=far)
-    full = torch.tensor([canvas[1], canvas[0]], device=device, dtype=torch.float32)
-    return torch.addcmul(lengths * 2 / full - 1, far, -2 / full).view(-1, height, width, 2)
+    full = torch.tensor([canvas[1], canvas[0]], device=device).float().view(2, 1, 1)
+    return torch.addcmul(lengths * 2 / full - 1, far, -2 / full).permute(0, 2, 3, 1)
 
 
 def to_pixels(shapes: Tensor) -> Tensor:

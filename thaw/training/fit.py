@@ -35,11 +35,13 @@ class History:
         epochs: a row each.
         steps: a row each.
         parts: in how many parts batches went through the model in the end.
+        seconds: of each epoch that this process ran, training and validation.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)
     parts: int = 1
+    seconds: list[float] = field(default_factory=list, compare=False)
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,10 @@ def fit(
             | validate(model, batches, setting)
             | {"lr": steps[-1].lrs[-1]}
         )
+        history.seconds.append(time.perf_counter() - started)
         checkpoint.save(epoch + 1, model, optimizer, scaler, history, smoothed)
         on_epoch(history)
-        print(epoch_line(history.epochs[-1], time.perf_counter() - started), flush=True)
+        print(epoch_line(history.epochs[-1], history.seconds[-1]), flush=True)
     return history
 
 
