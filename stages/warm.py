@@ -61,7 +61,7 @@ class Remote:
         if not select.select([self._line], [], [], timeout)[0]:
             return None
         told = _receive(self._line, CODE.size)
-        # A keeper that is gone without a word was killed: so was what it kept.
+        # A keeper that is gone without a word was killed. That alone does not end what it kept.
         return int(CODE.unpack(told)[0]) if told else -signal.SIGKILL
 
     def signal(self, number: int) -> None:

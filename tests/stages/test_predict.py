@@ -356,6 +356,17 @@ def test_a_summary_follows_an_item_and_a_batch(
     assert table["targets"][0] == targets
     assert table["points" if recipe == "points" else "logits"][0] == outputs
     assert "a batch of 8 training images" in said
+    plain, augmented = (
+        rows(part.split("the model on")[0])
+        for part in said.split("a batch of 8")[1].split("the same images, augmented")
+    )
+    assert "interpolated" in plain
+    assert augmented["canvas on cpu"] == plain["canvas on cpu"]
+    matrices = "matrices, output to image"
+    assert augmented[matrices][:2] == plain[matrices][:2] == ["8 x 3 x 3", "float32"]
+    assert augmented[matrices] != plain[matrices]
+    assert augmented["light, offset and factor"][:2] == ["8 x 2", "float32"]
+    assert augmented["interpolated, relit"] != plain["interpolated"]
     # shufflenet_v2_x0_5 without its classifier; norms of 2048 and 16 inputs, and two matrices.
     assert "body: 341,792 parameters; 0 train frozen, 341,792 after" in said
     head = 2 * 2048 + 2048 * 16 + 2 * 16 + 16 * int(outputs.rsplit(maxsplit=1)[-1])

@@ -1,8 +1,8 @@
 """Print every step from a file to the loss: `python -m thaw.summary pets`, or `models/pets`.
 
 One item and one batch go through the data and the finished model of a recipe as validation sees
-them; of each step it says shape, dtype and range, of each layer how many parameters it has, and
-how many of them train while the body is frozen and after.
+them, the batch through augmentation as well; of each step it says shape, dtype and range, of each
+layer how many parameters it has, and how many of them train while the body is frozen and after.
 """
 
 import argparse
@@ -58,10 +58,12 @@ def summarise_images(console: Console, folder: Path, size: int) -> None:
         highlight=False,
     )
     console.print(steps_table(seen))
+    console.print("[bold]the same images[/], augmented as in training", highlight=False)
+    console.print(steps_table(images.batch_steps(opened, positions, augmented=True)[0]))
     about = opened.model.about
     console.print(
         f"[bold]the model[/] on that batch: {about.model.arch}, {opened.model.precision} "
-        f"on {opened.model.device.type}",
+        f"on {opened.model.device.type}, not augmented",
         highlight=False,
     )
     layers = images.model_layers(opened, pixels, targets)

@@ -105,16 +105,21 @@ def file_steps(opened: Opened, position: int, file: Path | None) -> list[Step]:
     return [*decoded, step("packed", packed_pixels(opened, position))]
 
 
-def batch_steps(opened: Opened, positions: Tensor) -> tuple[list[Step], Tensor, Tensor]:
-    """Follow items from the packed file to what the body sees, as in validation.
+def batch_steps(
+    opened: Opened, positions: Tensor, augmented: bool = False
+) -> tuple[list[Step], Tensor, Tensor]:
+    """Follow items from the packed file to what the body sees.
 
-    Training looks through another matrix and other light; the steps are the same.
+    Args:
+        opened: the recipe.
+        positions: of training items, int64 [b].
+        augmented: look at them as training does, else as validation.
 
     Returns:
         The steps, normalised images float [b, c, h, w], and their targets, on the device.
     """
     images, about = opened.images, opened.model.about
-    view = images.plain()
+    view = images.random(0, "summary") if augmented else images.plain()
     canvas = images.canvas(positions)
     targets = images.targets_in(view)[positions].to(images.device)
     shapes, seen = images.shapes[positions], view.rows(positions)
@@ -122,10 +127,12 @@ def batch_steps(opened: Opened, positions: Tensor) -> tuple[list[Step], Tensor, 
     channels = images.packed.channels
     unscaled = render(canvas, shapes, seen, side, (0.0,) * channels, (1.0,) * channels)
     normalised = images.see(canvas, positions, view)
+    light = () if seen.lighting is None else (step("light, offset and factor", seen.lighting),)
     steps = [
         step(f"canvas on {images.device.type}", canvas),
         step("matrices, output to image", seen.matrices),
-        step("interpolated", unscaled),
+        *light,
+        step("interpolated, relit" if light else "interpolated", unscaled),
         step("normalised", normalised),
         step("targets", targets),
     ]
