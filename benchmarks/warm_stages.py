@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parents[1]
 def warm_stages() -> Iterator[Callable[[Path, str, str], None]]:
     """Yield a function that runs a stage: of a folder with a params.yaml, by stage and recipe."""
     os.environ["PYTHONPATH"] = str(ROOT)  # forks import from their folder first
+    environment = dict(os.environ)  # as the worker has it: what is imported later may add to it
 
     def run(folder: Path, stage: str, recipe: str) -> None:
         with Path(os.devnull).open("w") as null:
             remote = warm.start(
                 worker, "stages.command", [stage, recipe], cwd=folder,
-                streams=(null.fileno(), null.fileno(), 2),
+                environment=environment, streams=(null.fileno(), null.fileno(), 2),
             )  # fmt: skip
         if remote is None:
             raise RuntimeError("The warm worker refuses.")
