@@ -91,7 +91,7 @@ def forward(predictor: Predictor, file: Path) -> Callable[[], object]:
     about = predictor.about
     image = reader(about.model.channels, about.bands)(file, about.presize)
     side = about.augment.height_width
-    pixels = torch.from_numpy(image.pixels).permute(2, 0, 1).float()[None]
+    pixels = torch.tensor(image.pixels).permute(2, 0, 1).float()[None]
     one = torch.nn.functional.interpolate(pixels, side) / 255
     batch = one.expand(BATCH, -1, -1, -1).to(
         predictor.device, memory_format=torch.channels_last, copy=True
