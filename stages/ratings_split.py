@@ -27,7 +27,7 @@ def split_ratings(seed: int, data: Data, split: Split, label: RatingsLabel, path
         )
     levels = ratings["rating"].astype(str)
     valid = held_out(ratings.assign(label=levels, path=""), split.by, seed)
-    check_split([[level] for level in levels], valid, [])
+    check_split([], valid, [])
     vocabulary = vocabularies(ratings, valid)
     table = items_table(ratings, valid, vocabulary)
     metrics = ratings_metrics(table, vocabulary) | {"merged_items": merged(ratings)}

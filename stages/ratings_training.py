@@ -187,7 +187,7 @@ def measure(outputs: Tensor, targets: Tensor) -> dict[str, float]:
 
 def write_predictions(training: RatingsTraining, batches: RatingsBatches) -> None:
     """Write what the model predicts for every held-out rating."""
-    outputs, _ = predict(training.network, batches.valid(), training.precision, training.device)
+    outputs, _ = predict(training.network, batches, training.precision, training.device)
     valid = training.table[training.table["split"] == "valid"]
     table = valid[["user", "item", "rating"]].assign(
         prediction=outputs.squeeze(1).cpu().numpy(), split="valid"

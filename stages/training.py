@@ -329,7 +329,7 @@ def write_predictions(training: Training, phase: Phase) -> None:
     original; ``frame``, the left, top, right and bottom of what the model saw of it; and the other
     columns of the items table, to compare groups by.
     """
-    outputs, _ = predict(phase.model, phase.batches.valid(), training.precision, training.device)
+    outputs, _ = predict(phase.model, phase.batches, training.precision, training.device)
     if training.task == "points":
         images, seen = training.validation, training.validation.plain()
         corners = torch.tensor([-1.0, -1.0, 1.0, 1.0]).repeat(len(images.rows), 1)

@@ -175,7 +175,7 @@ def test_a_fit_leaves_a_row_for_each_epoch_and_step(feature_batches, make_settin
     assert last["train_loss"] == history.steps[-1]["loss"]
     assert last["lr"] == history.steps[-1]["lr"]
     assert last["error_rate"] + last["accuracy"] == 1
-    outputs, targets = predict(model, feature_batches().valid(), "fp32", setting.device)
+    outputs, targets = predict(model, feature_batches(), "fp32", setting.device)
     assert last["valid_loss"] == float(cross_entropy(outputs, targets))
 
 
@@ -483,7 +483,7 @@ def test_dropout_is_new_in_every_epoch_and_stage(feature_batches, make_setting, 
 
 def test_predictions_are_made_in_eval_mode_and_in_order(feature_batches):
     model = small_head().train()
-    outputs, targets = predict(model, feature_batches().valid(), "fp32", torch.device("cpu"))
+    outputs, targets = predict(model, feature_batches(), "fp32", torch.device("cpu"))
     assert outputs.dtype == torch.float32
     assert not outputs.requires_grad
     assert targets.tolist() == [0, 1, 1, 0]

@@ -55,6 +55,10 @@ class SameBatch:
     def items(self) -> int:
         return self.batches * len(self.x)
 
+    @property
+    def valid_items(self) -> int:
+        return len(self.x)
+
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(self.batches):
             yield self.x, self.y

@@ -11,6 +11,7 @@ from thaw.params.base import parse
 from thaw.params.ratings import RatingsLabel
 from thaw.params.split import RandomSplit, TimeSplit
 from thaw.ratings.table import (
+    _lines_of,
     items_table,
     merged,
     numbered,
@@ -75,6 +76,17 @@ def test_mark_windows_newlines_and_blank_lines_change_nothing_and_are_told(read,
 def test_lines_are_counted_as_an_editor_counts_them(read) -> None:
     message = refusal(read, ratings="\n1\t1\t3\t0\n\r\n2\t1\tx\t0\n")
     assert "u.data, line 4: the rating 'x' is not a number" in message
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_a_table_does_not_depend_on_how_many_rows_are_read_at_once(read, monkeypatch, rows) -> None:
+    whole = read()
+    monkeypatch.setattr("thaw.ratings.table.ROWS_AT_ONCE", rows)
+    pd.testing.assert_frame_equal(read(), whole)
+    monkeypatch.setattr("thaw.ratings.table.CHARACTERS_AT_ONCE", rows)
+    pd.testing.assert_frame_equal(read(), whole)
+    message = refusal(read, ratings=f"{RATINGS}8\t1\t3\n9\t1\t3\t1\n9\t2\n")
+    assert "u.data, lines 5, 7: 3 columns, but the first line has 4." in message
 
 
 def test_the_last_line_needs_no_newline(read) -> None:
@@ -357,3 +369,10 @@ def test_a_random_split_depends_on_the_seed_alone(read) -> None:
     assert first.sum() == other.sum() == 40
     assert first.tolist() == again.tolist()
     assert 20 <= (first & ~other).sum() <= 40  # by chance 32 of 40
+
+
+@pytest.mark.parametrize("text", ["", "a", "a\n", "\n", "ab\ncd\n\ne", "\n\nab"])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 9])
+def test_lines_are_those_of_the_whole_text(monkeypatch, text, length) -> None:
+    monkeypatch.setattr("thaw.ratings.table.CHARACTERS_AT_ONCE", length)
+    assert list(_lines_of(text)) == text.split("\n")

@@ -34,6 +34,11 @@ class RatingsBatches:
         """Number of training ratings."""
         return len(self.ratings)
 
+    @property
+    def valid_items(self) -> int:
+        """Number of held-out ratings."""
+        return len(self.valid_ratings)
+
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield pairs int64 [2, b] and ratings float [b, 1]."""
         order = shuffled(self.items, self.seed, self.stage, epoch)

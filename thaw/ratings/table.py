@@ -1,7 +1,8 @@
 """Read a table of ratings, hold some out, and number users and items."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ Mask = NDArray[np.bool_]
 
 BOM = b"\xef\xbb\xbf"
 MOST_SHOWN = 3  # lines in a message
+# As Python's objects, which take ten times a table's memory.
+ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 100_000, 2**20
 
 
 def read_ratings(folder: Path, rule: RatingsLabel) -> pd.DataFrame:
@@ -41,7 +44,7 @@ def read_ratings(folder: Path, rule: RatingsLabel) -> pd.DataFrame:
     file = folder / rule.ratings
     table = _read_table(file, "ratings", rule.delimiter, rule, names)
     ids = table["item"]
-    titles = dict(zip(ids, ids, strict=True)) if rule.items is None else _titles(folder, rule)
+    titles = None if rule.items is None else _titles(folder, rule)
     problems = [
         *_empty(table),
         *_odd_ratings(table, rule),
@@ -51,7 +54,7 @@ def read_ratings(folder: Path, rule: RatingsLabel) -> pd.DataFrame:
     ]
     if problems:
         raise UserError("\n".join(f"split.label.ratings: {file}, {text}" for text in problems))
-    title = ids.map(titles)
+    title = ids if titles is None else ids.map(titles)
     ratings = pd.DataFrame(
         {
             "user": table["user"],
@@ -103,34 +106,55 @@ def _read_table(
         rule: encoding, and whether there is a header.
         names: of the first columns.
     """
-    lines = _lines_of(file, key, rule.encoding)
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     where = f"split.label.{key}: {file}"
-    try:
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise UserError(
-            f"{where}, line {reader.line_num}: {error}. Correct the line, or {_delimiter(key)}."
-        ) from None
-    line, first = rows[0] if rows else (1, [])
+    rows = _rows(_text_of(file, key, rule.encoding), delimiter, where, key)
+    line, first = next(rows, (1, []))
     if len(first) < len(names):
         raise UserError(
             f"{where}, line {line}: {plural(len(first), 'column')}, {len(names)} are needed. "
             f"Correct the file, or {_delimiter(key)}, or split.label.columns."
         )
-    if odd := [(line, len(row)) for line, row in rows if len(row) != len(first)]:
+    if rule.header:
+        _check_header([cell.strip() for cell in first], names, f"{where}, line {line}")
+    else:
+        rows = chain([(line, first)], rows)
+    parts: list[pd.DataFrame] = []
+    odd: list[tuple[int, int]] = []
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+        odd += [(line, len(row)) for line, row in chunk if len(row) != len(first)]
+        if not odd:
+            parts.append(_as_table(chunk, names))
+    if odd:
         raise UserError(
             f"{where}, {_lines([line for line, _ in odd])}: {plural(odd[0][1], 'column')}, but "
             f"the first line has {len(first)}. Correct the line, or {_delimiter(key)}."
         )
-    if rule.header:
-        _check_header([cell.strip() for cell in first], names, f"{where}, line {line}")
-        rows = rows[1:]
-    if not rows:
+    if not parts:
         raise UserError(f"{where} has no {key}. Is it the right file?")
-    cells = [[cell.strip() for cell in row[: len(names)]] for _, row in rows]
-    return pd.DataFrame(cells, [line for line, _ in rows], list(names), dtype=str)
+    return pd.concat(parts)
+
+
+def _rows(text: str, delimiter: str, where: str, key: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not blank, with the number of its last line."""
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    lines = (line if line.strip() else "" for line in _lines_of(text))
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(
+            f"{where}, line {reader.line_num}: {error}. Correct the line, or {_delimiter(key)}."
+        ) from None
+
+
+def _as_table(rows: Sequence[tuple[int, list[str]]], names: Sequence[str]) -> pd.DataFrame:
+    """Make a table of rows' first cells; its index holds the numbers of the lines."""
+    numbers, cells = zip(*rows, strict=True)
+    columns = islice(zip(*cells, strict=True), len(names))
+    text = [[cell.strip() for cell in column] for column in columns]
+    return pd.DataFrame(dict(zip(names, text, strict=True)), numbers, dtype=str)
 
 
 def _check_header(header: Sequence[str], names: Sequence[str], where: str) -> None:
@@ -147,8 +171,8 @@ def _check_header(header: Sequence[str], names: Sequence[str], where: str) -> No
         )
 
 
-def _lines_of(file: Path, key: str, encoding: str) -> list[str]:
-    """Read a file's lines and say what is unusual about them."""
+def _text_of(file: Path, key: str, encoding: str) -> str:
+    """Read a file's text, its newlines made one kind, and say what is unusual about its lines."""
     where = f"split.label.{key}"
     try:
         content = file.read_bytes()
@@ -163,17 +187,27 @@ def _lines_of(file: Path, key: str, encoding: str) -> list[str]:
     odd += ["Windows newlines"] if b"\r" in content else []
     content = content.removeprefix(BOM).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:
-        lines = content.decode(encoding).removesuffix("\n").split("\n")
+        text = content.decode(encoding).removesuffix("\n")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(
             f"{where}: {file}, line {line}: not {encoding}. Set split.label.encoding."
         ) from None
-    blank = [number for number, line in enumerate(lines, 1) if not line.strip()]
-    odd += [f"{len(blank)} blank lines ({_lines(blank)})"] if blank and any(lines) else []
+    blank = [number for number, line in enumerate(_lines_of(text), 1) if not line.strip()]
+    odd += [f"{len(blank)} blank lines ({_lines(blank)})"] if blank and text.strip() else []
     if odd:
         print(f"{file}: {', '.join(odd)}: skipped.")
-    return [line if line.strip() else "" for line in lines]
+    return text
+
+
+def _lines_of(text: str) -> Iterator[str]:
+    """Yield the lines between the newlines, not all at once."""
+    begin = 0
+    while begin <= len(text):
+        end = text.find("\n", begin + CHARACTERS_AT_ONCE)
+        end = len(text) if end < 0 else end
+        yield from text[begin:end].split("\n")
+        begin = end + 1
 
 
 def _delimiter(key: str) -> str:
@@ -238,7 +272,9 @@ def _twice(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _unlisted(table: pd.DataFrame, titles: dict[str, str], rule: RatingsLabel) -> list[str]:
+def _unlisted(table: pd.DataFrame, titles: dict[str, str] | None, rule: RatingsLabel) -> list[str]:
+    if titles is None:
+        return []
     odd = table["item"][~table["item"].isin(titles.keys())]
     if not len(odd):
         return []
@@ -260,9 +296,10 @@ def vocabularies(ratings: pd.DataFrame, valid: Mask) -> dict[str, list[str]]:
         titles; entry i has row i + 1.
     """
     training = ratings[~valid]
-    users = sorted(set(training["user"]), key=_numbers_in_order)
-    items = sorted(set(training["item"]), key=_numbers_in_order)
-    title_of = dict(zip(training["item"], training["title"], strict=True))
+    users = sorted(training["user"].unique(), key=_numbers_in_order)
+    items = sorted(training["item"].unique(), key=_numbers_in_order)
+    last = training.drop_duplicates("item", keep="last")
+    title_of = dict(zip(last["item"], last["title"], strict=True))
     return {"users": users, "items": items, "titles": [title_of[item] for item in items]}
 
 

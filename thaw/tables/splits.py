@@ -289,9 +289,9 @@ def check_split(labels: Sequence[Sequence[str]], valid: Mask, classes: Sequence[
     """Refuse a split that leaves nothing to train on, to hold out, or of some class to learn.
 
     Args:
-        labels: of each item; empty for points.
+        labels: of each item; not read if there are no classes.
         valid: bool [items], true for the held-out ones.
-        classes: the vocabulary; empty for points.
+        classes: the vocabulary; empty for points and ratings.
 
     Raises:
         UserError: with the names and numbers.
@@ -302,6 +302,8 @@ def check_split(labels: Sequence[Sequence[str]], valid: Mask, classes: Sequence[
                 f"split.by leaves {count} of {len(valid)} items to {side}; {FEWEST} are needed at "
                 "least. Change the rule."
             )
+    if not classes:
+        return
     counts, trained = count_labels(labels), count_labels(labels, ~valid)
     if lacking := [name for name in classes if name not in trained]:
         raise UserError(

@@ -1,10 +1,11 @@
 """Where batches come from: live augmented images, or features computed once."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,10 @@ class Batches(Protocol):
     @property
     def items(self) -> int:
         """Number of training items."""
+
+    @property
+    def valid_items(self) -> int:
+        """Number of validation items."""
 
     def train(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield an epoch of shuffled training batches, the same for the same epoch."""
@@ -113,10 +118,21 @@ class Images:
         return pixels[start : start + height * width * channels].view(height, width, channels)
 
     def canvases(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield `canvas` of each part; for a GPU the next one is filled meanwhile."""
-        if self.device.type != "cuda" or self.resident is not None:
+        """Yield `canvas` of each part.
+
+        For a GPU the next one is filled meanwhile; for a CPU it is read from the disk meanwhile.
+        """
+        if self.resident is not None:
             return map(self.canvas, parts)
-        return ahead(self.canvas, parts)
+        if self.device.type == "cuda":
+            return ahead(self.canvas, parts)
+        return self._canvases_read_ahead(parts)
+
+    def _canvases_read_ahead(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        for part, following in zip_longest(parts, parts[1:]):
+            if following is not None:
+                self.packed.read_ahead(self.rows[following].tolist())
+            yield self.canvas(part)
 
     def render(self, positions: Tensor, view: View) -> Tensor:
         """Return the images at `positions`, int64 [b], as float [b, c, h, w] seen through `view`.
@@ -174,6 +190,11 @@ class ImageBatches:
         """Number of training items."""
         return len(self.training.rows)
 
+    @property
+    def valid_items(self) -> int:
+        """Number of validation items."""
+        return len(self.validation.rows)
+
     def training_targets(self, epoch: int) -> Tensor:
         """Return the targets of all training items as they are in an epoch's view."""
         return self.training.targets_in(self._view(epoch))
@@ -195,13 +216,11 @@ class ImageBatches:
     def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images float [b, c, h, w] and their targets."""
         view = self.validation.plain()
-        targets = self.validation.targets_in(view)
-        parts = torch.arange(len(self.validation.rows)).split(self.batch_size)
-        for positions, canvas in zip(parts, self.validation.canvases(parts), strict=True):
-            yield (
-                self.validation.see(canvas, positions, view),
-                targets[positions].to(self.validation.device),
-            )
+        parts = torch.arange(self.valid_items).split(self.batch_size)
+        targets = self.validation.targets_in(view).split(self.batch_size)
+        canvases = self.validation.canvases(parts)
+        for positions, canvas, part in zip(parts, canvases, targets, strict=True):
+            yield self.validation.see(canvas, positions, view), part.to(self.validation.device)
 
 
 @dataclass(frozen=True)
@@ -228,6 +247,11 @@ class FeatureBatches:
         """Number of training items."""
         return len(self.targets[0])
 
+    @property
+    def valid_items(self) -> int:
+        """Number of validation items."""
+        return len(self.valid_targets)
+
     def training_targets(self, epoch: int) -> Tensor:
         """Return the targets of all training items as they are in an epoch's view."""
         return self.targets[epoch % len(self.views)]
@@ -243,6 +267,27 @@ class FeatureBatches:
     def valid(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all validation features at once."""
         yield self.valid_features, self.valid_targets
+
+
+def gathered(parts: Iterable[Tensor], items: int) -> Tensor:
+    """Concatenate what comes of one batch after the other, each part copied when it comes.
+
+    Kept until the end, the parts would lie scattered among the memory that each batch frees, so
+    that the next one's tensors did not fit there: an epoch's memory grew with its batches.
+
+    Args:
+        parts: [b, ...] each, one at least.
+        items: in all of them together.
+    """
+    whole, filled = None, 0
+    for part in parts:
+        if whole is None:
+            whole = part.new_empty(items, *part.shape[1:])
+        whole[filled : filled + len(part)] = part
+        filled += len(part)
+    if whole is None or filled != items:
+        raise ValueError(f"{filled} of {items} items came.")
+    return whole
 
 
 def shuffled(items: int, seed: int, stage: str, epoch: int) -> Tensor:

@@ -15,7 +15,7 @@ from thaw.core.randomness import seeded
 from thaw.params.training.fit import OneCycle
 from thaw.params.training.model import Precision
 from thaw.training.accumulation import Accumulation
-from thaw.training.batches import Batches, steps_per_epoch
+from thaw.training.batches import Batches, gathered, steps_per_epoch
 from thaw.training.optimizer import build_adamw, set_step
 from thaw.training.precision import autocast, gradient_scaler
 from thaw.training.resume import Checkpoint
@@ -180,7 +180,7 @@ def validate(model: nn.Module, batches: Batches, setting: Setting) -> dict[str, 
     Raises:
         UserError: a loss that is not a number.
     """
-    outputs, targets = predict(model, batches.valid(), setting.precision, setting.device)
+    outputs, targets = predict(model, batches, setting.precision, setting.device)
     loss = float(setting.loss(outputs, targets))
     if not math.isfinite(loss):
         raise UserError(
@@ -193,22 +193,26 @@ def validate(model: nn.Module, batches: Batches, setting: Setting) -> dict[str, 
 @torch.no_grad()
 def predict(
     model: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Batches,
     precision: Precision,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Run a model in eval mode.
+    """Run a model in eval mode on the validation items.
 
     Returns:
         outputs float32 [n, outputs] and targets [n], in the batches' order.
     """
     model.eval()
-    outputs, targets = [], []
-    for inputs, batch_targets in batches:
-        with autocast(precision, device):
-            outputs.append(model(inputs).float())
-        targets.append(batch_targets)
-    return torch.cat(outputs), torch.cat(targets)
+    targets = []
+
+    def outputs() -> Iterator[Tensor]:
+        for inputs, batch_targets in batches.valid():
+            targets.append(batch_targets)
+            with autocast(precision, device):
+                answers = model(inputs).float()
+            yield answers
+
+    return gathered(outputs(), batches.valid_items), torch.cat(targets)
 
 
 def step_rows(

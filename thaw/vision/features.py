@@ -1,7 +1,7 @@
 """A frozen body's features, computed once per view and kept in scratch files."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from thaw.core.files import remove, replacing
 from thaw.core.progress import track
 from thaw.params.training.model import Precision
 from thaw.training.augment import View
-from thaw.training.batches import Images
+from thaw.training.batches import Images, gathered
 from thaw.training.model import Network
 from thaw.training.precision import autocast
 
@@ -81,8 +81,12 @@ def compute_features(
     """
     network.eval()
     batches = torch.arange(len(images.rows)).split(BATCH)
-    parts = []
-    for positions in track(batches, len(batches), label):
-        with autocast(precision, images.device):
-            parts.append(network.features(images.render(positions, view)).float().cpu())
-    return torch.cat(parts)
+    canvases = track(images.canvases(batches), len(batches), label)
+
+    def features() -> Iterator[Tensor]:
+        for positions, canvas in zip(batches, canvases, strict=True):
+            with autocast(precision, images.device):
+                part = network.features(images.see(canvas, positions, view))
+            yield part.float().cpu()
+
+    return gathered(features(), len(images.rows))
