@@ -8,7 +8,8 @@ is mobilenet_v2 at 160 px, `resnet34` that at 224 px with random weights (there,
 fastai as it comes, with the batch norms fixed, and in its best setting; its loaders have as many
 worker processes as it chooses. Thaw as a flow runs it, its stages forked off a warm worker: with a
 fresh view of each image every epoch, and with one cached view. Imports are left out on both sides,
-and so is fastai's making of its learner; Thaw's seconds are those of whole stages, files included.
+and so is fastai's making of its learner. Thaw's frozen seconds are those of the whole stage, files
+included, its unfrozen ones those of the epoch, as fastai's are; its whole stage is printed as well.
 """
 
 import argparse
@@ -142,7 +143,9 @@ def fitted(folder: Path, run: Callable[[str], None]) -> dict[str, float]:
     row = {}
     for phase in ("frozen", "unfrozen"):
         run(f"fit_{phase}")
-        row[phase] = seconds(folder, f"fit_{phase}")
+        row[f"{phase} stage"] = row[phase] = seconds(folder, f"fit_{phase}")
+        if phase == "unfrozen":
+            row[phase] = seconds(folder, f"fit_{phase}", "seconds_per_epoch")
         metrics = json.loads((folder / f"results/pets/fit_{phase}/metrics.json").read_text())
         row[f"error, {phase}"] = metrics["valid/error_rate"]
         if phase == "frozen":
@@ -150,9 +153,9 @@ def fitted(folder: Path, run: Callable[[str], None]) -> dict[str, float]:
     return row
 
 
-def seconds(folder: Path, stage: str) -> float:
-    """Return how long a stage took by its own watch."""
-    return json.loads((folder / f"results/pets/{stage}/timing.json").read_text())["seconds"]
+def seconds(folder: Path, stage: str, name: str = "seconds") -> float:
+    """Return how long a stage took by its own watch, or one of its epochs."""
+    return json.loads((folder / f"results/pets/{stage}/timing.json").read_text())[name]
 
 
 def run_fastai(
