@@ -7,7 +7,8 @@
 `images`: packing 1,000, 4,000 and 16,000 images, and an unfrozen epoch over each. `ratings`:
 reading and splitting 100,000, 1 and 10 million of them, and fitting one epoch at a batch of 1,024
 with the same users and items. `limited`: the epoch over packed images larger than all memory that
-its process may have, page cache included, beside one without a limit. Each is a stage in a process
+its process may have, page cache included, with and without reading ahead, beside one without a
+limit; the file is read from the disk each time. Each is a stage in a process
 of its own; prints its seconds by its own watch, per item, and the most memory it had: anonymous,
 and with the mapped pages of the packed file, which the system may take back at any time.
 """
@@ -36,6 +37,8 @@ CLASSES, HEIGHT, WIDTH, SIDE = 10, 120, 160, 64
 USERS, ITEMS = 8_000, 4_000
 LIMITED_IMAGES, LIMIT = 24_000, 1_000 * 2**20
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")
+COMMAND = "from stages.command import main; main()"
+NOT_AHEAD = "thaw.pack.Packed.read_ahead = lambda packed, rows: None"
 EVERY = 0.02  # seconds between two looks at a process' memory
 MB = 2**20
 
@@ -133,13 +136,15 @@ def limited(folder: Path) -> None:
         run(folder, stage)
     pixels = (folder / "data/grown/packed/pixels.bin").stat().st_size
     print(f"packed: {pixels / MB:.0f} MB", flush=True)
-    tell(folder, "fit_unfrozen", LIMITED_IMAGES)
-    print(f"with {LIMIT / MB:.0f} MB for the process, its page cache included:")
     forget(folder / "data/grown/packed/pixels.bin")
-    with memory_group() as group:
-        tell(folder, "fit_unfrozen", LIMITED_IMAGES, group)
-        most = int((group / "memory.max_usage_in_bytes").read_text())
-        print(f"the group's most: {most / MB:.0f} MB")
+    tell(folder, "fit_unfrozen", LIMITED_IMAGES)
+    for code in (COMMAND, f"import thaw.pack; {NOT_AHEAD}; {COMMAND}"):
+        print(f"with {LIMIT / MB:.0f} MB for the process, its page cache included: {code}")
+        forget(folder / "data/grown/packed/pixels.bin")
+        with memory_group() as group:
+            tell(folder, "fit_unfrozen", LIMITED_IMAGES, group, code)
+            most = int((group / "memory.max_usage_in_bytes").read_text())
+            print(f"the group's most: {most / MB:.0f} MB")
 
 
 def forget(file: Path) -> None:
@@ -170,9 +175,11 @@ def write_recipe(folder: Path, sections: dict[str, Any]) -> None:
     )
 
 
-def tell(folder: Path, stage: str, count: int, group: Path | None = None) -> None:
+def tell(
+    folder: Path, stage: str, count: int, group: Path | None = None, code: str = COMMAND
+) -> None:
     """Run a stage and print its seconds and its memory."""
-    anonymous, whole = run(folder, stage, group)
+    anonymous, whole = run(folder, stage, group, code)
     seconds = json.loads((folder / f"results/grown/{stage}/timing.json").read_text())
     taken = seconds.get("fit_seconds", seconds.get("seconds_per_epoch", seconds["seconds"]))
     print(
@@ -182,10 +189,12 @@ def tell(folder: Path, stage: str, count: int, group: Path | None = None) -> Non
     )
 
 
-def run(folder: Path, stage: str, group: Path | None = None) -> tuple[int, int]:
+def run(
+    folder: Path, stage: str, group: Path | None = None, code: str = COMMAND
+) -> tuple[int, int]:
     """Run a stage in a process of its own; return its most anonymous and resident bytes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.command", stage, "grown"],
+        [sys.executable, "-c", code, stage, "grown"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"},
         stdout=subprocess.DEVNULL,

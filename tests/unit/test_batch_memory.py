@@ -2,22 +2,20 @@
 
 import dataclasses
 import mmap
-import os
-import subprocess
-import sys
-from pathlib import Path
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from thaw.pack import open_packed, pack_images
 from thaw.params.training.augment import Augment
 from thaw.params.training.data import Data
 from thaw.training.batches import Images, gathered
-
-ROOT = Path(__file__).resolve().parents[2]
+from thaw.training.fit import predict
+from thaw.vision.features import compute_features
 
 
 class Reads:
@@ -60,6 +58,7 @@ def test_a_mapped_file_is_read_ahead_and_the_same(tmp_path, picture) -> None:
     data = Data(folder=".", presize=60)
     pack_images(tmp_path / "raw", data, tmp_path / "packed", tmp_path / "bad.csv")
     packed = open_packed(tmp_path / "packed")
+    assert isinstance(packed.mapped, mmap.mmap)
     packed.read_ahead([2, 0, 1])
     for number in range(3):
         assert np.array_equal(packed.image(number), picture(60, 80, number))
@@ -72,7 +71,7 @@ def test_the_next_batch_is_read_while_one_is_worked_on(read) -> None:
     images = Images(read, rows, targets, Augment(image_side=32), torch.device("cpu"))
     parts = torch.tensor([3, 0, 1, 2, 4]).split(2)
     canvases = images.canvases(parts)
-    for part, canvas in zip(parts, canvases, strict=False):
+    for part, canvas in zip(parts, canvases, strict=True):
         assert torch.equal(canvas, images.canvas(part))
         expected = [span(read, row) for row in rows[torch.cat(parts)].tolist()[2:]]
         known = len(read.mapped.ranges)
@@ -94,42 +93,45 @@ def test_parts_that_are_not_all_there_are_no_whole(items) -> None:
         gathered([], 7)
 
 
-GROWTH = """
-import torch
-from torch import nn
-from thaw.core.memory import keep_freed_memory
-from thaw.training.fit import predict
+class Noting(nn.Linear):
+    """Notes its outputs without keeping them."""
 
-def anonymous():
-    fields = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return int(fields["RssAnon"].split()[0]) / 1024
+    def __init__(self):
+        super().__init__(5, 3)
+        self.noted, self.kept = [], []
 
-class Batches:
-    valid_items = 60 * 32
+    def forward(self, inputs):
+        self.kept.append(sum(output() is not None for output in self.noted))
+        outputs = super().forward(inputs)
+        self.noted.append(weakref.ref(outputs))
+        return outputs
+
+
+class Eight:
+    """Eight validation batches of four."""
+
+    valid_items = 32
 
     def valid(self):
-        for number in range(60):
-            if number in (30, 59):
-                print(anonymous())
-            yield torch.randn(32, 3, 96, 96), torch.zeros(32, dtype=torch.int64)
-
-keep_freed_memory()
-torch.set_num_threads(1)
-model = nn.Sequential(
-    nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 24, 3, 2), nn.ReLU(),
-    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 400),
-)
-outputs, targets = predict(model, Batches(), "fp32", torch.device("cpu"))
-assert outputs.shape == (1920, 400) and targets.shape == (1920,)
-"""
+        for _ in range(8):
+            yield torch.randn(4, 5), torch.zeros(4, dtype=torch.int64)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_does_not_grow_with_the_number_of_batches() -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    told = subprocess.run(
-        [sys.executable, "-c", GROWTH], env=environment, capture_output=True, text=True, check=True
-    )
-    settled, last = map(float, told.stdout.split())
-    # MB. Where parts are kept until the end, every other process or so grows by 70.
-    assert last < settled + 16
+def test_validation_keeps_no_outputs_of_earlier_batches() -> None:
+    model = Noting()
+    outputs, targets = predict(model, Eight(), "fp32", torch.device("cpu"))
+    assert outputs.shape == (32, 3)
+    assert targets.shape == (32,)
+    assert model.kept == [0, *[1] * 7]  # the one before, until it is replaced
+
+
+def test_features_of_earlier_batches_are_not_kept(packed, monkeypatch) -> None:
+    monkeypatch.setattr("thaw.vision.features.BATCH", 2)
+    body = Noting()
+    network = nn.Module()
+    network.features = lambda images: body(images.mean((2, 3)).repeat(1, 2)[:, :5])
+    rows = torch.arange(len(packed))
+    images = Images(packed, rows, rows, Augment(image_side=32), torch.device("cpu"))
+    features = compute_features(network, images, images.plain(), "fp32", "features")
+    assert features.shape == (9, 3)
+    assert body.kept == [0, *[1] * 4]
