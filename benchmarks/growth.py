@@ -8,9 +8,9 @@
 reading and splitting 100,000, 1 and 10 million of them, and fitting one epoch at a batch of 1,024
 with the same users and items. `limited`: the epoch over packed images larger than all memory that
 its process may have, page cache included, with and without reading ahead, beside one without a
-limit; the file is read from the disk each time. Each is a stage in a process
-of its own; prints its seconds by its own watch, per item, and the most memory it had: anonymous,
-and with the mapped pages of the packed file, which the system may take back at any time.
+limit; the file is read from the disk each time. Each is a stage in a process of its own; prints its
+seconds by its own watch, per item, and the most memory it had: anonymous, and with the mapped pages
+of the packed file, which the system may take back at any time.
 """
 
 import argparse
