@@ -25,6 +25,7 @@ from thaw.params.ratings_model import RatingsFit, RatingsModel
 from thaw.params.training.lr_test import LRTest
 from thaw.params.training.model import Precision
 from thaw.ratings.batches import RatingsBatches
+from thaw.ratings.gradients import DotProductGradients
 from thaw.ratings.metrics import METRICS, errors
 from thaw.ratings.model import RatingsNetwork, build_ratings_network
 from thaw.training.fit import History, Setting, fit, predict, validate
@@ -131,17 +132,21 @@ def fit_ratings(
     """
     paths, stage = training.paths, training.stage
     network, batches = training.network, training.batches(plan.batch_size)
+    by_hand = None
+    if network.layers is None and training.precision == "fp32":
+        by_hand = DotProductGradients(network)
     setting = Setting(
         stage=stage,
         seed=training.params.seed,
         plan=plan,
         lrs=[lr],
-        groups=[list(network.parameters())],
+        groups=[[by_hand.rows] if by_hand else list(network.parameters())],
         loss=mse_loss,
         measure=measure,
         precision=training.precision,
         device=training.device,
         training_mode=lambda model: model.train(),
+        gradients=by_hand,
     )
     checkpoint = Checkpoint(paths.resume(stage), training.resume_key([suggestion], lr))
 

@@ -283,7 +283,7 @@ def test_a_fit_that_went_wrong_is_diagnosed(
 MOMENTS = [
     ("films", "split", "pathlib.Path.replace", 2),
     ("films", "lr_find", "torch.optim.AdamW.step", 10),
-    ("films", "fit", "torch.optim.AdamW.step", 100),
+    ("films", "fit", "thaw.training.optimizer.OneTensorAdamW.step", 100),
     ("films", "fit", "pathlib.Path.replace", 1),
     ("films", "interpret_ratings", "pathlib.Path.replace", 3),
     ("neural", "fit", "torch.optim.AdamW.step", 110),

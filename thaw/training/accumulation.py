@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,20 @@ from thaw.params.training.model import Precision
 from thaw.training.precision import autocast
 
 
+class Gradients(Protocol):
+    """What turns batches into gradients; `Accumulation`, unless a model has a quicker way."""
+
+    parts: int
+
+    def backward(
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, scaler: torch.amp.GradScaler
+    ) -> Tensor:
+        """Give the parameters, which have none yet, the gradients of a batch; return its loss."""
+
+
 @dataclass
 class Accumulation:
-    """What turns batches into gradients.
+    """Gradients by autograd.
 
     Attributes:
         loss: of outputs and targets, a mean over the batch.

@@ -14,7 +14,7 @@ from thaw.core.progress import track
 from thaw.core.randomness import seeded
 from thaw.params.training.fit import OneCycle
 from thaw.params.training.model import Precision
-from thaw.training.accumulation import Accumulation
+from thaw.training.accumulation import Accumulation, Gradients
 from thaw.training.batches import Batches, gathered, steps_per_epoch
 from thaw.training.optimizer import build_adamw, set_step
 from thaw.training.precision import autocast, gradient_scaler
@@ -59,6 +59,7 @@ class Setting:
         precision: resolved.
         device: of model and batches.
         training_mode: puts the model into this phase's training mode.
+        gradients: the model's own way to gradients of `loss`; None: autograd.
     """
 
     stage: str
@@ -71,6 +72,7 @@ class Setting:
     precision: Precision
     device: torch.device
     training_mode: Callable[[nn.Module], Any]
+    gradients: Gradients | None = None
 
 
 def fit(
@@ -107,7 +109,7 @@ def fit(
     scaler = gradient_scaler(setting.precision, setting.device)
     history, smoothed = History(), Smoothed()
     first_epoch = checkpoint.load(model, optimizer, scaler, history, smoothed)
-    gradients = Accumulation(
+    gradients = setting.gradients or Accumulation(
         setting.loss, setting.precision, setting.device, setting.stage, history.parts
     )
     for epoch in range(first_epoch, plan.epochs):
@@ -138,7 +140,7 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     setting: Setting,
-    gradients: Accumulation,
+    gradients: Gradients,
 ) -> list[float]:
     """Train on every item once; return the loss of each batch.
 

@@ -1,9 +1,11 @@
 """AdamW as fastai sets it up."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.adamw import adamw
 
 from thaw.training.model import NORMS
 from thaw.training.schedule import Step
@@ -25,7 +27,7 @@ def build_adamw(
         An optimizer whose parameter groups carry `group`, their index in `groups`.
     """
     undecayed = {id(p) for p in _norms_and_biases(model)}
-    parts = []
+    parts: list[dict[str, Any]] = []
     for index, group in enumerate(groups):
         trained = [p for p in group if p.requires_grad]
         decayed = [p for p in trained if id(p) not in undecayed]
@@ -33,8 +35,51 @@ def build_adamw(
         for params, decay in ((decayed, weight_decay), (others, 0.0)):
             if params:
                 parts.append({"params": params, "weight_decay": decay, "group": index})
+    everything = [parameter for part in parts for parameter in part["params"]]
+    one_on_cpu = len(everything) == 1 and everything[0].device.type == "cpu"
+    kind = OneTensorAdamW if one_on_cpu else torch.optim.AdamW
     # Fused: one pass over the memory instead of ten, where it counts: in small steps.
-    return torch.optim.AdamW(parts, lr=0.0, betas=(0.9, 0.99), eps=1e-5, fused=True)
+    return kind(parts, lr=0.0, betas=(0.9, 0.99), eps=1e-5, fused=True)
+
+
+class OneTensorAdamW(torch.optim.AdamW):
+    """AdamW of one tensor, on the CPU, without what torch's looks up and notes at each step.
+
+    The same update, of which torch's own work around it is otherwise as much again.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Update the tensor; the first time as torch does, which also makes the moments."""
+        (group,) = self.param_groups
+        (parameter,) = group["params"]
+        state = self.state[parameter]
+        if closure is not None or not state or parameter.grad is None:
+            return super().step(closure)
+        beta1, beta2 = group["betas"]
+        adamw(
+            [parameter],
+            [parameter.grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+        return None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradient."""
+        self.param_groups[0]["params"][0].grad = None
+
+    step.hooked = True  # type: ignore[attr-defined]  # or torch wraps it in a range for profilers
 
 
 def set_step(optimizer: torch.optim.Optimizer, step: Step) -> None:
