@@ -16,7 +16,8 @@ from stages.fit_frozen import Params
 from stages.recipe import read_params
 from stages.training import open_training
 from thaw.training.model import load_weights
-from thaw.vision.features import compute_features, fold_batch_norms
+from thaw.vision.features import compute_features
+from thaw.vision.folding import fold_batch_norms
 
 
 @torch.no_grad()

@@ -56,7 +56,8 @@ FEATURES = """
 import sys; from pathlib import Path; import torch
 from stages.common.paths import Paths; from stages.recipe import read_params
 from stages.fit_frozen import Params; from stages.training import open_training
-from thaw.vision.features import compute_features, fold_batch_norms
+from thaw.vision.features import compute_features
+from thaw.vision.folding import fold_batch_norms
 from thaw.training.model import load_weights
 recipe, target, views = sys.argv[1], sys.argv[2], int(sys.argv[3])
 opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")

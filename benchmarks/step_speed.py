@@ -19,8 +19,8 @@ from thaw.core.memory import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from thaw.params.training.model import Model
 from thaw.training.model import Network, build_network, parameter_groups, training_mode
 from thaw.training.optimizer import build_adamw
-from thaw.vision.features import fold_batch_norms
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
+from thaw.vision.folding import fold_batch_norms
 from thaw.weights import load_body, read_state
 
 BATCH, SIDE, CLASSES, ROUNDS = 64, 160, 37, 5

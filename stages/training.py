@@ -39,8 +39,9 @@ from thaw.training.model import (
 )
 from thaw.training.precision import choose_precision, keep_depthwise_fp32
 from thaw.training.resume import Checkpoint
-from thaw.vision.features import FeatureCache, compute_features, fold_batch_norms
+from thaw.vision.features import FeatureCache, compute_features
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
+from thaw.vision.folding import fold_batch_norms
 from thaw.vision.items import read_items
 from thaw.vision.losses import LOSSES
 from thaw.vision.metrics import measure, measure_labels, measure_points
@@ -54,7 +55,7 @@ FEATURE_MODULES = [
     "thaw.core.randomness",
     "thaw.pack",
     *(f"thaw.training.{name}" for name in ("augment", "batches", "body", "model", "precision")),
-    *(f"thaw.vision.{name}" for name in ("features", "items", "split_images", "task")),
+    *(f"thaw.vision.{name}" for name in ("features", "folding", "items", "split_images", "task")),
 ]  # fmt: skip
 
 

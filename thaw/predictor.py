@@ -15,7 +15,7 @@ from thaw.training.augment import points_in_image
 from thaw.training.batches import Images
 from thaw.training.model import Network, build_network, load_weights
 from thaw.training.precision import autocast, choose_precision
-from thaw.vision.features import fold_batch_norms
+from thaw.vision.folding import fold_batch_norms
 from thaw.vision.model_file import ModelFile, read_model_file
 
 # Bytes. All images of a part have canvases as large as its largest image.

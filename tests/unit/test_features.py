@@ -1,13 +1,16 @@
 """Features computed once: the same bits as live ones, and a cache that stays small."""
 
 import os
+from copy import deepcopy
 
 import pytest
 import torch
+from torch import fx, nn
 
 from thaw.params.training.model import Model
 from thaw.training.model import build_network, training_mode
-from thaw.vision.features import FeatureCache, compute_features, fold_batch_norms
+from thaw.vision.features import FeatureCache, compute_features
+from thaw.vision.folding import FUSED, ActivatedConv2d, apply_activations, fold_batch_norms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -145,3 +148,41 @@ def test_folded_batch_norms_compute_the_same(arch: str) -> None:
         assert torch.allclose(
             folded.features(images), live, rtol=1e-4, atol=1e-4 * live.abs().max()
         )
+        activations = sum(type(m) in FUSED for m in network.body.modules())
+        assert 0.4 * activations <= sum(type(m) is ActivatedConv2d for m in folded.body.modules())
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6()])
+@pytest.mark.parametrize("options", [{}, {"groups": 4, "bias": False}, {"stride": 2, "padding": 1}])
+def test_a_convolution_that_activates_computes_the_same(activation, options) -> None:
+    torch.manual_seed(0)
+    conv, images = nn.Conv2d(4, 8, 3, **options), 9 * torch.randn(2, 4, 20, 20)
+    activated = fx.symbolic_trace(nn.Sequential(deepcopy(conv), activation))
+    apply_activations(activated)
+    assert next(type(m) for m in activated.children()) is ActivatedConv2d
+    with torch.no_grad():
+        expected = activation(conv(images))
+        torch.testing.assert_close(activated(images), expected)
+    assert expected.min() == 0
+    assert expected.max() > 6 or isinstance(activation, nn.ReLU6)
+
+
+def test_convolutions_whose_output_is_needed_as_it_is_do_not_activate() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.twice, self.seen = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+            self.relu = nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.twice(self.relu(self.twice(x)))
+            x = self.seen(x)
+            return x + self.relu(x)
+
+    torch.manual_seed(0)
+    plain, images = Residual(), torch.randn(2, 3, 8, 8)
+    applied = fx.symbolic_trace(deepcopy(plain))
+    apply_activations(applied)
+    assert not any(type(m) is ActivatedConv2d for m in applied.modules())
+    with torch.no_grad():
+        assert torch.equal(applied(images), plain(images))

@@ -278,6 +278,9 @@ def gathered(parts: Iterable[Tensor], items: int) -> Tensor:
     Args:
         parts: [b, ...] each, one at least.
         items: in all of them together.
+
+    Raises:
+        ValueError: there are more or fewer.
     """
     whole, filled = None, 0
     for part in parts:

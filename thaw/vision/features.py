@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from thaw.core.files import remove, replacing
 from thaw.core.progress import track
@@ -56,18 +56,6 @@ class FeatureCache:
 
 def _bytes(root: Path) -> int:
     return sum(file.stat().st_size for file in root.rglob("*.safetensors"))
-
-
-def fold_batch_norms(network: Network) -> Network:
-    """Return a copy whose body's batch norms are part of its convolutions, for eval mode alone.
-
-    The same function up to rounding, with a third less work; the head is shared.
-    """
-    # Seconds to import, and only needed where features are computed.
-    from torch.fx.experimental.optimization import fuse
-
-    body = nn.Sequential(fuse(network.body.eval()))
-    return Network(body, network.head).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
