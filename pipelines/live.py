@@ -22,6 +22,7 @@ from pipelines.store import FAILED_STAGE, Store, StoreError
 from stages.common.paths import Paths
 from thaw.core.files import read_json
 
+SECONDS_BETWEEN_SENDS = 5.0  # to look up what a store lacks takes it a tenth of a second and more
 SECONDS_BETWEEN_TRIES = 15.0  # after a store failed
 IMPORT_LIMIT = 300.0  # seconds; slow on a busy machine, and no store's fault
 
@@ -63,12 +64,13 @@ class Sender:
             self._imported.set()
 
         store: Store | None = None
-        failed = 0.0
+        failed = sent = 0.0
         last = False
         while not last or (self._unsent and not failed):
-            last = self._collect(last) or last
+            last = self._collect(last, sent + SECONDS_BETWEEN_SENDS)
             if failed and not last and time.monotonic() - failed < SECONDS_BETWEEN_TRIES:
                 continue
+            sent = time.monotonic() if self._unsent else sent
             try:
                 store = store or Store(self.uri, self._root)
                 troubles = self._send_all(store)
@@ -96,9 +98,14 @@ class Sender:
                 break
         return troubles
 
-    def _collect(self, last: bool) -> bool:
-        """Wait for the next change, take all that came since; say whether it was the end."""
-        end = False
+    def _collect(self, last: bool, sending: float) -> bool:
+        """Wait for a change, and until it is time to send; say whether it was the end.
+
+        Args:
+            last: whether the end has come already.
+            sending: when the next sending may be, by the monotonic clock; the end does not wait.
+        """
+        end = last
         try:
             change = self._changed.get(timeout=0.01 if last else 1.0)
             while True:
@@ -106,7 +113,8 @@ class Sender:
                     end = True
                 else:
                     self._unsent[change.path.name] = change
-                change = self._changed.get_nowait()
+                wait = 0.0 if end else max(0.0, sending - time.monotonic())
+                change = self._changed.get(timeout=wait) if wait else self._changed.get_nowait()
         except queue.Empty:
             return end
 
