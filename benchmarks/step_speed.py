@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
 from torch.nn.functional import cross_entropy
 
 from stages.common.torch_setup import set_up_torch
@@ -43,8 +45,12 @@ def main() -> None:
     plain = network()
     training_mode(plain, train_bn=False, frozen=True)
     folded = fold_batch_norms(plain)
+    compare("frozen features: all folded", features(plain, images), features(folded, images))
+    norms_alone = Network(nn.Sequential(fuse(plain.body)), plain.head)
     compare(
-        "frozen features: batch norms folded", features(plain, images), features(folded, images)
+        "frozen features: activations in convolutions",
+        features(norms_alone.to(memory_format=torch.channels_last), images),
+        features(folded, images),
     )
     compare("frozen features: tensors not filled", filled(features(folded, images)),
             features(folded, images))  # fmt: skip
