@@ -133,7 +133,7 @@ def fit_ratings(
     paths, stage = training.paths, training.stage
     network, batches = training.network, training.batches(plan.batch_size)
     by_hand = None
-    if network.layers is None and training.precision == "fp32":
+    if network.layers is None and (training.precision, training.device.type) == ("fp32", "cpu"):
         by_hand = DotProductGradients(network)
     setting = Setting(
         stage=stage,

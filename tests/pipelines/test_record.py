@@ -4,6 +4,8 @@ import json
 import shutil
 import socket
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -173,6 +175,33 @@ def test_a_run_that_cannot_be_sent_holds_up_no_other(recorded: RunFolder, tmp_pa
     assert curves(uri) == [[0, 1, 2]]
     assert len(troubles) == 1
     assert "4567" in troubles[0]
+
+
+def test_what_changes_again_and_again_is_sent_together_and_the_end_does_not_wait(
+    recorded: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.live.SECONDS_BETWEEN_SENDS", 3600.0)
+    sent: list[str] = []
+    once = threading.Event()
+    send = Store.send
+
+    def noting(store: Store, folder: RunFolder) -> None:
+        send(store, folder)
+        sent.append(folder.path.name)
+        once.set()
+
+    monkeypatch.setattr(Store, "send", noting)
+    other = RunFolder(recorded.path.with_name("4567"))
+    other.write(Run("4567", "pets", "RUNNING", {}, {}))
+    sender = Sender(f"sqlite:///{tmp_path}/store.db", tmp_path, pytest.fail)
+    sender.send(recorded)
+    assert once.wait(60)
+    for folder in (other, recorded, other):
+        sender.send(folder)
+        time.sleep(0.5)  # long enough to be sent, if it were
+    assert sent == ["0123"]
+    assert sender.close(60) == []
+    assert sent == ["0123", "4567", "0123"]
 
 
 def test_a_deleted_experiment_comes_back(recorded: RunFolder, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import fx, nn
 from thaw.params.training.model import Model
 from thaw.training.model import build_network, training_mode
 from thaw.vision.features import FeatureCache, compute_features
+from thaw.vision.fixed_norms import apply_norms_in_convolutions
 from thaw.vision.folding import FUSED, ActivatedConv2d, apply_activations, fold_batch_norms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -152,6 +153,29 @@ def test_folded_batch_norms_compute_the_same(arch: str) -> None:
         assert 0.4 * activations <= sum(type(m) is ActivatedConv2d for m in folded.body.modules())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_bodies_that_normalise_anew_can_be_folded(arch: str) -> None:
+    network = build_network(Model(arch=arch), 2, 0).eval()
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        live = network.features(images)
+        folded = fold_batch_norms(network)
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.body.modules())
+        close = {"rtol": 1e-4, "atol": 1e-4 * live.abs().max().item()}
+        torch.testing.assert_close(folded.features(images), live, **close)
+        assert apply_norms_in_convolutions(network.body) > 50
+        torch.testing.assert_close(network.features(images), live, **close)
+
+
+def test_a_broken_body_does_not_look_sound_when_folded(tiny_network) -> None:
+    network = tiny_network().eval()
+    with torch.no_grad():
+        next(network.body.parameters())[0] = torch.nan
+        assert network.features(torch.randn(2, 3, 32, 32)).isnan().any()
+        assert fold_batch_norms(network).features(torch.randn(2, 3, 32, 32)).isnan().any()
+
+
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6()])
 @pytest.mark.parametrize("options", [{}, {"groups": 4, "bias": False}, {"stride": 2, "padding": 1}])
 def test_a_convolution_that_activates_computes_the_same(activation, options) -> None:
@@ -165,6 +189,17 @@ def test_a_convolution_that_activates_computes_the_same(activation, options) -> 
         torch.testing.assert_close(activated(images), expected)
     assert expected.min() == 0
     assert expected.max() > 6 or isinstance(activation, nn.ReLU6)
+
+
+def test_other_paddings_than_zeros_are_left_alone() -> None:
+    conv = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
+    same = nn.Conv2d(4, 4, 3, padding="same")
+    plain, images = nn.Sequential(conv, nn.ReLU(), same, nn.ReLU()), torch.randn(2, 3, 8, 8)
+    applied = fx.symbolic_trace(deepcopy(plain))
+    apply_activations(applied)
+    assert not any(type(m) is ActivatedConv2d for m in applied.modules())
+    with torch.no_grad():
+        assert torch.equal(applied(images), plain(images))
 
 
 def test_convolutions_whose_output_is_needed_as_it_is_do_not_activate() -> None:

@@ -37,10 +37,11 @@ def batches(count=4, size=30) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("y_range", [None, [0.0, 5.5], [-1.5, 6.0]])
-def test_gradients_equal_autograds(bias, y_range) -> None:
+@pytest.mark.parametrize("size", [1, 3, 30])
+def test_gradients_equal_autograds(bias, y_range, size) -> None:
     model = network(bias, y_range)
     by_hand = DotProductGradients(model)
-    for pairs, ratings in batches():
+    for pairs, ratings in batches(size=size):
         expected = mse_loss(model(pairs), ratings)
         expected.backward()
         loss = by_hand.backward(model, pairs, ratings, NO_SCALER)
@@ -112,6 +113,21 @@ def test_adamw_of_one_tensor_equals_torchs() -> None:
     assert not torch.equal(ours, start)
     for name, value in usual.state[theirs].items():
         assert torch.equal(one.state[ours][name], value)
+
+
+def test_a_gradient_that_overflowed_is_skipped_by_a_scaler_as_torchs() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    optimizer = build_adamw(nn.ParameterList([parameter]), [[parameter]], weight_decay=0.3)
+    set_step(optimizer, Step([0.1], 0.9))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    for factor, changes in ((1.0, True), (float("inf"), False), (1.0, True)):
+        before = parameter.detach().clone()
+        scaler.scale((parameter * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        assert torch.equal(parameter, before) != changes
+    assert parameter.isfinite().all()
 
 
 def test_a_step_without_a_gradient_changes_nothing() -> None:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from statistics import fmean
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from thaw.core.errors import UserError
 from thaw.params.base import did_you_mean
@@ -41,10 +41,16 @@ class HalfRange(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images [n, c, h, w]."""
-        means, stds = channel_statistics(images.shape[1])
-        scale = images.new_tensor([std / 0.5 for std in stds]).view(1, -1, 1, 1)
-        shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in means]).view(1, -1, 1, 1)
-        return images * scale + shift
+        return to_half_range(images)
+
+
+@fx.wrap  # one call in a traced body, which cannot ask how many channels there will be
+def to_half_range(images: Tensor) -> Tensor:
+    """Normalise images anew, that `channel_statistics` has normalised: by 0.5 and 0.5."""
+    means, stds = channel_statistics(images.shape[1])
+    scale = images.new_tensor([std / 0.5 for std in stds]).view(1, -1, 1, 1)
+    shift = images.new_tensor([(mean - 0.5) / 0.5 for mean in means]).view(1, -1, 1, 1)
+    return images * scale + shift
 
 
 def build_body(arch: str, channels: int = 3) -> nn.Sequential:

@@ -54,7 +54,8 @@ class OneTensorAdamW(torch.optim.AdamW):
         (group,) = self.param_groups
         (parameter,) = group["params"]
         state = self.state[parameter]
-        if closure is not None or not state or parameter.grad is None:
+        scaled = hasattr(self, "grad_scale")  # by a GradScaler, for this step
+        if closure is not None or scaled or not state or parameter.grad is None:
             return super().step(closure)
         beta1, beta2 = group["betas"]
         adamw(
@@ -75,11 +76,11 @@ class OneTensorAdamW(torch.optim.AdamW):
         )
         return None
 
+    step.hooked = True  # type: ignore[attr-defined]  # or torch wraps it in a range for profilers
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradient."""
         self.param_groups[0]["params"][0].grad = None
-
-    step.hooked = True  # type: ignore[attr-defined]  # or torch wraps it in a range for profilers
 
 
 def set_step(optimizer: torch.optim.Optimizer, step: Step) -> None:

@@ -36,15 +36,16 @@ class ActivatedConv2d(nn.Conv2d):
 def fold_batch_norms(network: Network) -> Network:
     """Return a copy whose body's batch norms are part of its convolutions, for eval mode alone.
 
-    So is each activation that alone follows a convolution. The same function up to rounding, with a
-    third less work; the head is shared.
+    So is each activation that alone follows a convolution, unless weights are no numbers: of those
+    a fused one would make numbers. The same function up to rounding; the head is shared.
     """
     # Seconds to import, and only needed where features are computed.
     from torch.fx.experimental.optimization import fuse
 
     body = fuse(network.body.eval())
     assert isinstance(body, fx.GraphModule)
-    apply_activations(body)
+    if all(parameter.isfinite().all() for parameter in body.parameters()):
+        apply_activations(body)
     return Network(nn.Sequential(body), network.head).to(memory_format=torch.channels_last)
 
 
@@ -54,14 +55,19 @@ def apply_activations(body: fx.GraphModule) -> None:
     calls = [node for node in body.graph.nodes if node.op == "call_module"]
     often = Counter(node.target for node in calls)
     for node in calls:
-        before = node.args[0]
-        if type(modules[node.target]) not in FUSED or before not in calls:
+        if type(modules[node.target]) not in FUSED or not node.args or node.args[0] not in calls:
             continue
+        before = node.args[0]
         conv = modules[before.target]
         alone = len(before.users) == often[before.target] == 1
-        if alone and type(conv) is nn.Conv2d and isinstance(conv.padding, tuple):
+        if alone and type(conv) is nn.Conv2d and pads_with_zeros(conv):
             conv.__class__ = ActivatedConv2d
             conv.activation = [modules[node.target]]  # type: ignore[assignment]
             node.replace_all_uses_with(before)
             body.graph.erase_node(node)
     body.recompile()
+
+
+def pads_with_zeros(conv: nn.Conv2d) -> bool:
+    """Say whether the padding is so many zeros, as all of torchvision's are."""
+    return conv.padding_mode == "zeros" and isinstance(conv.padding, tuple)
