@@ -26,9 +26,13 @@ from typing import Any, Self
 ADDRESS = "THAW_WORKER"  # of the worker's socket, in the environment
 DEFAULT_ADDRESS = Path(".thaw", "worker")  # of DVC's worker, or of one that was started by hand
 LOG = Path(".thaw", "logs", "warm_worker.log")
-# OpenMP reads its part when torch is loaded: threads that sleep when they wait, as other stages may
-# need the core.
-ENVIRONMENT = {"DO_NOT_TRACK": "true", "OMP_WAIT_POLICY": "PASSIVE"}
+# OpenMP reads its part when torch is loaded. A thread that waits keeps looking for some tenths of a
+# millisecond, as torch's next operation is often near, and then sleeps: others may need the core.
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "10000",
+}
 LENGTH = struct.Struct("!I")
 CODE = struct.Struct("!i")
 STARTED, REFUSED = b"S", b"R"
