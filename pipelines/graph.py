@@ -231,13 +231,36 @@ def with_ancestors(graph: Graph, addresses: Iterable[str]) -> Graph:
     return {address: stage for address, stage in graph.items() if address in wanted}
 
 
-def followers(graph: Graph) -> dict[str, int]:
-    """Count for each stage of a graph those that need it, directly or through others."""
+def urgencies(graph: Graph, recipes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Rank the stages of a graph; what has the largest rank should begin first.
+
+    First what most stages of other recipes wait for; else one recipe after the other, so that the
+    first is ready early, and the short stages at its end run beside the next one's training.
+
+    Args:
+        graph: the stages.
+        recipes: names, in the order of params.yaml.
+
+    Returns:
+        By address: stages of other recipes that need this one, directly or through others; the
+        place of its recipe, from the end; stages of its own recipe that need it.
+    """
+    places = {recipe: -place for place, recipe in enumerate(recipes)}
+    ranks = {}
+    for address, after in followers(graph).items():
+        recipe = graph[address].recipe
+        own = sum(graph[other].recipe == recipe for other in after)
+        ranks[address] = (len(after) - own, places.get(recipe, 0), own)
+    return ranks
+
+
+def followers(graph: Graph) -> dict[str, set[str]]:
+    """Name for each stage of a graph those that need it, directly or through others."""
     after: dict[str, set[str]] = {address: set() for address in graph}
     for address in reversed(graph):
         for other in graph[address].needs & graph.keys():
             after[other] |= {address} | after[address]
-    return {address: len(those) for address, those in after.items()}
+    return after
 
 
 def of_recipes(graph: Graph, recipes: Iterable[str]) -> Graph:

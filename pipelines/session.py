@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
-from pipelines.graph import RECORD, Graph, Stage, followers, look_up
+from pipelines.graph import RECORD, Graph, Stage, look_up, urgencies
 from pipelines.live import LiveRun, Sender
 from pipelines.places import tracking_uri
 from pipelines.record import FLOW_RUN
@@ -26,7 +26,7 @@ from pipelines.stage_process import StageFailedError, StoppedError, run_stage
 from pipelines.store import FAILED_STAGE
 from pipelines.warm_worker import attached_worker
 from stages.common.paths import Paths
-from stages.recipe import read_recipes
+from stages.recipe import PARAMS_FILE, read_recipes
 from stages.warm import LOG
 from thaw.core.files import read_json
 
@@ -159,7 +159,8 @@ class Session:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
-        self.shared, self.followers = shared, followers(graph)
+        self.shared = shared
+        self.urgencies = urgencies(graph, list(read_recipes(root / PARAMS_FILE)))
         self.environment = {
             FLOW_RUN: shared.flow_run_id,
             "MLFLOW_TRACKING_URI": shared.sender.uri,
@@ -187,7 +188,7 @@ class Session:
                 "the flow began. Run the flow again.",
                 passing=False,
             )
-        urgency = self.followers[stage.address]
+        urgency = self.urgencies[stage.address]
         with self.shared.slots.take(stage, self.shared.stop, urgency) as mine:
             if self.shared.stop.is_set():
                 raise StoppedError(stage.address)
@@ -210,7 +211,7 @@ class Session:
 
     def edited(self, stage: Stage) -> str:
         """Name what a stage reads of params.yaml that is not as the flow found it."""
-        recipes = read_recipes(self.root / "params.yaml")
+        recipes = read_recipes(self.root / PARAMS_FILE)
         return ", ".join(k for k, value in stage.params.items() if look_up(recipes, k) != value)
 
     def is_unrecorded(self, stage: Stage) -> bool:
@@ -314,6 +315,6 @@ def refusals(root: Path, recipes: set[str]) -> dict[str, str]:
         return {}
     from stages.check import check_recipe
 
-    found = read_recipes(root / "params.yaml")
+    found = read_recipes(root / PARAMS_FILE)
     problems = {r: check_recipe(r, values) for r, values in found.items() if r in recipes}
     return {recipe: "\n".join(those) for recipe, those in problems.items() if those}

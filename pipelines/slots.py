@@ -23,7 +23,7 @@ class Wish:
 
     cores: int
     gpus: int
-    urgency: int
+    urgency: tuple[int, ...]
 
 
 class Slots:
@@ -45,7 +45,9 @@ class Slots:
         self._changed = threading.Condition()
 
     @contextmanager
-    def take(self, stage: Stage, stop: threading.Event, urgency: int = 0) -> Iterator[list[str]]:
+    def take(
+        self, stage: Stage, stop: threading.Event, urgency: tuple[int, ...] = ()
+    ) -> Iterator[list[str]]:
         """Wait for what a stage needs and hold it.
 
         Args:

@@ -13,7 +13,7 @@ from filelock import FileLock
 from project import ROOT
 
 from pipelines.environment import DEFAULTS, set_defaults
-from pipelines.graph import Stage, followers, of_recipes, params_read_once, with_ancestors
+from pipelines.graph import Stage, of_recipes, params_read_once, urgencies, with_ancestors
 from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
@@ -346,25 +346,34 @@ def test_training_is_limited_by_cores_and_gpus() -> None:
 def test_what_most_waits_for_comes_first() -> None:
     slots, stop, order = Slots(jobs=1, cores=2, gpus=[]), threading.Event(), []
 
-    def work(urgency: int) -> None:
+    def work(urgency: tuple[int, int]) -> None:
         with slots.take(make_stage("split@a"), stop, urgency):
             order.append(urgency)
 
     with slots.take(make_stage("split@a"), stop):
-        threads = [threading.Thread(target=work, args=[urgency]) for urgency in (1, 30, 2)]
+        threads = [
+            threading.Thread(target=work, args=[urgency]) for urgency in ((1, 0), (30, -2), (1, 7))
+        ]
         for thread in threads:
             thread.start()
         while len(slots._waiting) < 3:
             time.sleep(0.01)
     for thread in threads:
         thread.join(10)
-    assert order == [30, 2, 1]
+    assert order == [(30, -2), (1, 7), (1, 0)]
 
 
-def test_followers_are_counted_once() -> None:
-    needs = {"a@x": [], "b@x": ["a@x"], "c@x": ["a@x"], "d@x": ["b@x", "c@x", "other@y"]}
+def test_the_largest_rank_is_of_what_other_recipes_wait_for_then_of_the_first_recipe() -> None:
+    needs = {
+        "code": [], "a@x": ["code"], "b@x": ["a@x"], "c@x": ["a@x"], "d@x": ["b@x", "c@x", "z@w"],
+        "a@y": ["code"], "b@y": ["a@y", "b@x"], "c@y": ["b@y"],
+    }  # fmt: skip
     graph = {address: make_stage(address, needs=those) for address, those in needs.items()}
-    assert followers(graph) == {"a@x": 3, "b@x": 1, "c@x": 1, "d@x": 0}
+    ranks = urgencies(graph, ["y", "x"])
+    assert ranks["a@x"] == (2, -1, 3)  # b@y and c@y wait for it; d@x counts once
+    assert sorted(ranks, key=ranks.__getitem__, reverse=True) == [
+        "code", "a@x", "b@x", "a@y", "b@y", "c@y", "c@x", "d@x"
+    ]  # fmt: skip
 
 
 def test_what_does_not_train_needs_no_core() -> None:
