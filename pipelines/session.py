@@ -26,7 +26,7 @@ from pipelines.stage_process import StageFailedError, StoppedError, run_stage
 from pipelines.store import FAILED_STAGE
 from pipelines.warm_worker import attached_worker
 from stages.common.paths import Paths
-from stages.recipe import PARAMS_FILE, read_recipes
+from stages.recipe import PARAMS_FILE, read_group, read_recipes
 from stages.warm import LOG
 from thaw.core.files import read_json
 
@@ -137,6 +137,17 @@ def lacking(root: Path, uri: str) -> list[RunFolder]:
     return [folder for folder in ended_runs(root) if fresh or not folder.sent_to(uri)]
 
 
+def order_of_recipes(root: Path) -> list[str]:
+    """List the recipes as they stand in params.yaml, those of images first.
+
+    Under ``recipes:`` a YAML merge has them in another order.
+    """
+    groups = ("images", "ratings", "recipes")
+    return list(
+        dict.fromkeys(name for group in groups for name in read_group(root / PARAMS_FILE, group))
+    )
+
+
 class Session:
     """The work on some stages in one folder.
 
@@ -160,7 +171,7 @@ class Session:
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
         self.shared = shared
-        self.urgencies = urgencies(graph, list(read_recipes(root / PARAMS_FILE)))
+        self.urgencies = urgencies(graph, order_of_recipes(root)) if stale else {}
         self.environment = {
             FLOW_RUN: shared.flow_run_id,
             "MLFLOW_TRACKING_URI": shared.sender.uri,

@@ -30,7 +30,8 @@ class Slots:
     """Jobs, cores and GPUs, given to stages as they come free, to the most urgent first.
 
     Any stage takes a job. One that trains also takes the cores that its recipe's ``threads`` say
-    and the GPUs of its ``meta:``, as far as the machine has them.
+    and the GPUs of its ``meta:``, as far as the machine has them. While the most urgent one waits
+    for cores, none that is less urgent gets any.
 
     Args:
         jobs: stages at once.
@@ -80,13 +81,17 @@ class Slots:
                 self._changed.notify_all()
 
     def _next(self) -> Wish | None:
-        """Return the most urgent wish that can be granted now, of equals the oldest."""
-        granted = [
-            wish
-            for wish in self._waiting
-            if self._jobs >= 1 and self._cores >= wish.cores and len(self._gpus) >= wish.gpus
-        ]
-        return max(granted, key=lambda wish: wish.urgency, default=None)
+        """Return the most urgent wish that can be granted now, of equals the oldest.
+
+        What a more urgent one waits for is kept for it, or those that need less would always
+        come first.
+        """
+        cores, gpus = self._cores, len(self._gpus)
+        for wish in sorted(self._waiting, key=lambda wish: wish.urgency, reverse=True):
+            if self._jobs >= 1 and cores >= wish.cores and gpus >= wish.gpus:
+                return wish
+            cores, gpus = max(0, cores - wish.cores), max(0, gpus - wish.gpus)
+        return None
 
 
 def threads_of(stage: Stage) -> int:

@@ -26,8 +26,9 @@ from typing import Any, Self
 ADDRESS = "THAW_WORKER"  # of the worker's socket, in the environment
 DEFAULT_ADDRESS = Path(".thaw", "worker")  # of DVC's worker, or of one that was started by hand
 LOG = Path(".thaw", "logs", "warm_worker.log")
-# OpenMP reads its part when torch is loaded. A thread that waits keeps looking for some tenths of a
-# millisecond, as torch's next operation is often near, and then sleeps: others may need the core.
+# OpenMP reads its part when torch is loaded. A thread that waits looks 10,000 times, which takes
+# about a tenth of a millisecond, as torch's next operation is often near, and then sleeps: others
+# may need the core. Runtimes other than GNU's know the policy alone: there it sleeps at once.
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "OMP_WAIT_POLICY": "PASSIVE",

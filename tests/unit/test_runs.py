@@ -2,16 +2,21 @@
 
 import difflib
 import json
+import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 from project import ROOT
 
+from pipelines import session
 from pipelines.environment import DEFAULTS, set_defaults
 from pipelines.graph import Stage, of_recipes, params_read_once, urgencies, with_ancestors
 from pipelines.live import LiveRun
@@ -21,6 +26,7 @@ from pipelines.published import add_published
 from pipelines.record import check_parameters
 from pipelines.run_key import is_unpinned, run_key
 from pipelines.runs import ALIVE, Run, RunFolder, ended_runs, flatten
+from pipelines.session import order_of_recipes
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.store import FAILED_STAGE
@@ -361,6 +367,69 @@ def test_what_most_waits_for_comes_first() -> None:
     for thread in threads:
         thread.join(10)
     assert order == [(30, -2), (1, 7), (1, 0)]
+
+
+def test_what_the_most_urgent_one_waits_for_is_kept_for_it() -> None:
+    slots, stop, order = Slots(jobs=4, cores=2, gpus=[]), threading.Event(), []
+
+    def train(name: str, threads: int, urgency: tuple[int]) -> None:
+        stage = make_stage(name, params={"threads": threads}, meta={"gpu": 1})
+        with slots.take(stage, stop, urgency):
+            order.append(name)
+            time.sleep(0.1)
+
+    asked = [("fit@large", 2, (9,)), ("fit@a", 1, (3,)), ("fit@b", 1, (2,))]
+    threads = [threading.Thread(target=train, args=arguments) for arguments in asked]
+    one = make_stage("fit@one", params={"threads": 1}, meta={"gpu": 1})
+    with slots.take(one, stop):
+        for thread in threads:
+            thread.start()
+        while len(slots._waiting) < 3:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert order == []  # a core is free, for which the large one waits
+        with slots.take(make_stage("look@a"), stop):  # what needs no core goes on
+            pass
+    for thread in threads:
+        thread.join(10)
+    assert order[0] == "fit@large"
+    assert sorted(order[1:]) == ["fit@a", "fit@b"]
+
+
+def test_recipes_are_in_the_order_of_the_file() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    names = order_of_recipes(ROOT)
+    assert names == sorted(names, key=lambda name: text.index(f"\n  {name}:"))
+    assert names[0] == "source_sample"
+    assert len(names) == 9
+
+
+def test_a_session_asks_for_slots_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    class Asked:
+        @contextmanager
+        def take(self, stage: Stage, stop: threading.Event, urgency: tuple) -> Iterator[list]:
+            asked[stage.address] = urgency
+            yield []
+
+    needs = {
+        "code": [], "weights@source_sample": ["code"], "split@biwi_sample": ["code"],
+        "weights@biwi_sample": ["weights@source_sample"], "split@pets_sample": ["code"],
+    }  # fmt: skip
+    graph = {address: make_stage(address, needs=those) for address, those in needs.items()}
+    monkeypatch.setattr(session, "run_stage", lambda *arguments, **options: "Ran")
+    monkeypatch.setattr(session, "get_run_logger", lambda: logging.getLogger("test"))
+    shared = SimpleNamespace(
+        slots=Asked(), stop=threading.Event(), unseen=threading.Event(), worker=None,
+        sender=SimpleNamespace(uri=""), flow_run_id="1",
+    )  # fmt: skip
+    work = session.Session(ROOT, graph, set(graph), set(), shared).work
+    assert [work(stage) for stage in graph.values()] == ["Ran"] * 5
+    assert sorted(asked, key=asked.__getitem__, reverse=True) == [
+        "code", "weights@source_sample", "split@pets_sample", "split@biwi_sample",
+        "weights@biwi_sample",
+    ]  # fmt: skip
 
 
 def test_the_largest_rank_is_of_what_other_recipes_wait_for_then_of_the_first_recipe() -> None:
