@@ -4,17 +4,26 @@ To reproduce a single stage DVC parses all of dvc.lock twice, once with a parser
 comments, of which it has none, and writes all of it anew. With a hundred stages that takes longer
 than most of them. Here only the entry of that stage is parsed and written, by DVC's own means; of
 the others the text is kept. A file that is not word for word as DVC writes it is left to DVC.
+
+The stage's own command, `python -m stages …`, would start a shell and an interpreter only to ask
+the warm worker. DVC asks it itself.
 """
 
+import importlib
 import io
 import re
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 from dvc.cli import main
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
+
+from stages.warm import ADDRESS, Remote, start
 
 parse_all, write_all = _yaml.parse_yaml, _yaml._dump
 HEAD = "schema: '2.0'\nstages:\n"
@@ -22,6 +31,10 @@ STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
 NAME = re.compile(r"(\w[^\s'\"]*):\n")
 # Comments, values that stand for one another, whatever is not indented: no part of a stage's text.
 NOT_DVCS = re.compile(r"(^|\s)(#|[&*]\w)|^ ?\S", re.MULTILINE)
+# A command in which a shell would change nothing.
+MODULE = re.compile(r"python -m ([\w.]+)((?: [\w./@-]+)*)", re.ASCII)
+# What asks the worker itself when it is run, and what it asks for.
+ASKING = {"stages": "stages.command"}
 
 
 class Lock(dict[str, Any]):
@@ -97,6 +110,50 @@ def stage_text(name: str, stage: Any) -> str:
     return stream.getvalue().removeprefix("stages:\n")
 
 
+class Waited:
+    """A module in a fork of the worker, in place of the shell that DVC waits for.
+
+    Attributes:
+        returncode: its exit code, once it has ended.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self.returncode: int | None = None
+
+    def communicate(self) -> None:
+        """Wait for its end."""
+        with self._remote:
+            self.returncode = self._remote.wait()
+
+
+def run_command(
+    command: Sequence[str], *, cwd: str, env: Mapping[str, str], **settings: Any
+) -> "Waited | subprocess.Popen[bytes]":
+    """Run a stage's command in a fork of the worker if it can; stands in for DVC's `Popen`.
+
+    Args:
+        command: a shell, its options, and the stage's command as the last of them.
+        cwd: where it runs.
+        env: its environment.
+        settings: for Popen.
+    """
+    plain = MODULE.fullmatch(command[-1])
+    if plain and ADDRESS in env:
+        module = ASKING.get(plain[1], plain[1])
+        asked = start(Path(env[ADDRESS]), module, plain[2].split(), cwd=Path(cwd), environment=env)
+        if asked is not None:
+            return Waited(asked)
+    return subprocess.Popen(command, cwd=cwd, env=env, **settings)
+
+
+def ask_worker() -> None:
+    """Let DVC ask the worker for a stage, instead of starting what asks it."""
+    running: Any = importlib.import_module("dvc.stage.run")
+    running.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": run_command})
+
+
 if __name__ == "__main__":
     quicken(sys.argv[-1])
+    ask_worker()
     sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,12 @@
 """One stage, run through real DVC."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +14,10 @@ import psutil
 import pytest
 from dvc.lock import DEFAULT_TIMEOUT, Lock
 from filelock import FileLock
+from servers import until
 
 from pipelines.stage_process import LOGS, StageFailedError, TooLongError, run_stage
+from pipelines.warm_worker import attached_worker
 
 PYTHON = f"{sys.executable} -c"
 
@@ -31,6 +35,12 @@ def define(folder: Path, command: str, outs: str = "[]") -> None:
     (folder / "dvc.yaml").write_text(
         f"stages: {{some: {{cmd: '{command}', deps: [needed], outs: {outs}}}}}\n"
     )
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with attached_worker(tmp_path_factory.mktemp("worker") / "log") as address:
+        yield address
 
 
 def test_what_dvc_did_is_told(folder: Path) -> None:
@@ -119,3 +129,71 @@ def test_a_stage_that_takes_too_long_is_ended(folder: Path) -> None:
     with pytest.raises(TooLongError, match="some was ended after 10 seconds: dvc"):
         run_stage(folder, "some", timeout=10)
     assert not [p for p in psutil.process_iter(["cmdline"]) if "4321" in (p.info["cmdline"] or [])]
+
+
+PROBE = """
+import json, os, pathlib, psutil, sys, time
+told = {"stage": os.environ["DVC_STAGE"], "given": os.environ["GIVEN"], "said": sys.argv[1:]}
+forked = "pipelines.warm_worker" in psutil.Process().cmdline()
+pathlib.Path("made").write_text(json.dumps({**told, "forked": forked}))
+print("to the log")
+if sys.argv[1:] == ["killed"]:
+    os.kill(os.getpid(), 9)
+if sys.argv[1:] == ["sleeping"]:
+    time.sleep(600)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def probe(folder: Path, worker: Path, command: str, timeout: float = 60) -> tuple[str, list[str]]:
+    """Run a stage in forks of a worker; return what became of it, and what it printed."""
+    (folder / "probe.py").write_text(PROBE)
+    define(folder, command, "[made]")
+    said: list[str] = []
+    done = run_stage(
+        folder, "some", worker=worker, environment={"GIVEN": "here"},
+        timeout=timeout, on_line=said.append,
+    )  # fmt: skip
+    return done, said
+
+
+@pytest.mark.parametrize("more", ["", "; true"])
+def test_a_worker_is_asked_for_a_stage_without_a_shell_where_none_is_needed(
+    folder: Path, worker: Path, more: str
+) -> None:
+    done, said = probe(folder, worker, f"python -m probe 0{more}")
+    assert done == "Ran"
+    assert "to the log" in said
+    found = json.loads((folder / "made").read_text())
+    assert found == {"stage": "some", "given": "here", "said": ["0"], "forked": not more}
+
+
+@pytest.mark.parametrize(
+    ("said", "end", "passing"), [("75", "exit code 75", True), ("killed", "SIGKILL", True),
+    ("3", "exit code 3", False)],
+)  # fmt: skip
+def test_a_failure_in_a_worker_tells_its_end_and_whether_to_try_again(
+    folder: Path, worker: Path, said: str, end: str, passing: bool
+) -> None:
+    with pytest.raises(StageFailedError, match=f"^some failed with {end}.") as caught:
+        probe(folder, worker, f"python -m probe {said}")
+    assert caught.value.passing == passing
+    assert "to the log" in str(caught.value)
+
+
+def test_a_stage_in_a_worker_that_takes_too_long_is_ended(folder: Path, worker: Path) -> None:
+    before = set(psutil.pids())
+    with pytest.raises(TooLongError, match="some was ended after 10 seconds: dvc"):
+        probe(folder, worker, "python -m probe sleeping", timeout=10)
+    assert (folder / "made").exists()
+    until(lambda: not left_in(folder, before), "end of the stage")
+
+
+def left_in(folder: Path, before: set[int]) -> list[int]:
+    """List the processes begun since that have this working directory."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in before and process.cwd() == str(folder):
+                found.append(process.pid)
+    return found
