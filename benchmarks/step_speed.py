@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.functional import cross_entropy
 
 from stages.common.torch_setup import set_up_torch
 from thaw.core.memory import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from thaw.params.training.model import Model
+from thaw.training.body import Body
 from thaw.training.model import Network, build_network, parameter_groups, training_mode
 from thaw.training.optimizer import build_adamw
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
@@ -46,7 +46,7 @@ def main() -> None:
     training_mode(plain, train_bn=False, frozen=True)
     folded = fold_batch_norms(plain)
     compare("frozen features: all folded", features(plain, images), features(folded, images))
-    norms_alone = Network(nn.Sequential(fuse(plain.body)), plain.head)
+    norms_alone = Network(Body(fuse(plain.body)), plain.head)
     compare(
         "frozen features: activations in convolutions",
         features(norms_alone.to(memory_format=torch.channels_last), images),

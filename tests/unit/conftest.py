@@ -87,6 +87,7 @@ def tiny_network():
     import torch
     from torch import nn
 
+    from thaw.training.body import Body
     from thaw.training.model import Network, build_head
 
     def block(before, after):
@@ -99,7 +100,7 @@ def tiny_network():
     def make(seed=0, outputs=2, dropout=0.5):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            body = nn.Sequential(
+            body = Body(
                 OrderedDict(
                     stem=nn.Conv2d(3, 4, 3, stride=2, padding=1),
                     layer1=nn.Sequential(block(4, 4), block(4, 6)),

@@ -118,13 +118,20 @@ def test_the_early_part_of_a_resnet_ends_after_layer2():
 
 
 def test_dividing_a_body_leaves_its_mode_and_buffers_alone():
-    body = build_body("squeezenet1_1").train()
+    body = cut(build("squeezenet1_1")).train()
     body.add_module("norm", nn.BatchNorm2d(512))
     before = {name: tensor.clone() for name, tensor in body.state_dict().items()}
-    early_and_late(body)
-    feature_count(body)
+    early_and_late(body)  # looks for the shapes, which are known then
+    assert feature_count(body) == 512
     assert all(module.training for module in body.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in body.state_dict().items())
+
+
+def test_a_body_is_divided_wherever_its_weights_are():
+    """Torch's device without memory stands in for a GPU: it refuses tensors of another one too."""
+    body = cut(build("squeezenet1_1")).to("meta")
+    assert feature_count(body) == 512
+    assert [len(blocks) for blocks in early_and_late(body)] == [5, 8]
 
 
 def test_vision_transformers_are_refused_by_name():

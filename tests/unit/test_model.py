@@ -6,6 +6,7 @@ from torch import nn
 
 from thaw.core.errors import UserError
 from thaw.core.files import file_sha256
+from thaw.training.body import Body
 from thaw.training.model import (
     Network,
     ScaledSigmoid,
@@ -69,7 +70,7 @@ def test_a_frozen_body_trains_its_norms_at_most(tiny_network, train_bn):
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm(5), nn.GroupNorm(1, 5), nn.BatchNorm2d(5)])
 def test_every_kind_of_norm_counts(norm):
-    network = Network(nn.Sequential(nn.Conv2d(3, 5, 1), norm), nn.Sequential(nn.Linear(10, 2)))
+    network = Network(Body(nn.Conv2d(3, 5, 1), norm), nn.Sequential(nn.Linear(10, 2)))
     freeze(network, train_bn=True)
     assert trained(network.body) == {"1.weight", "1.bias"}
 

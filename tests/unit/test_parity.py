@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from thaw.params.training.augment import Augment
 from thaw.params.training.lr_test import LRTest
 from thaw.training.augment import flips, relight_, rotations, warp_matrices, zooms
+from thaw.training.body import Body
 from thaw.training.fit import fit
 from thaw.training.lr_curve import suggest
 from thaw.training.lr_test import lr_range_test, range_lrs
@@ -296,7 +297,7 @@ def test_head_has_fastais_layers_in_fastais_order(fastai):
 
 def test_pooled_features_are_maxima_and_then_means_as_fastais(fastai):
     assert fastai["head"]["layers"][0]["order"] == ["max", "avg"]
-    network = Network(nn.Sequential(nn.Identity()), nn.Sequential(nn.Identity()))
+    network = Network(Body(nn.Identity()), nn.Sequential(nn.Identity()))
     maps = torch.tensor([[[[0.0, 4.0], [0.0, 0.0]], [[8.0, 0.0], [0.0, 0.0]]]])
     assert network.features(maps).tolist() == [[4, 8, 1, 2]]
 

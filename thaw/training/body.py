@@ -1,6 +1,7 @@
 """Bodies: torchvision classification architectures, cut before their pooling."""
 
 from collections import OrderedDict
+from functools import cached_property
 from statistics import fmean
 
 import torch
@@ -53,7 +54,35 @@ def to_half_range(images: Tensor) -> Tensor:
     return images * scale + shift
 
 
-def build_body(arch: str, channels: int = 3) -> nn.Sequential:
+class Body(nn.Sequential):
+    """An architecture's convolutional part: float [n, channels, h, w] to [n, features, h', w']."""
+
+    @cached_property
+    def shapes(self) -> list[torch.Size]:
+        """Shapes after each of its `blocks_of`, of one image of DRY_RUN_SIDE, in eval mode."""
+        was_training = self.training
+        self.eval()
+        weight = first_convolution(self).weight
+        image = weight.new_zeros(1, input_channels(self), DRY_RUN_SIDE, DRY_RUN_SIDE)
+        found = []
+        with torch.no_grad():
+            for block in blocks_of(self):
+                image = block(image)
+                found.append(image.shape)
+        self.train(was_training)
+        return found
+
+
+def blocks_of(body: nn.Sequential) -> list[nn.Module]:
+    """List the parts that follow each other: the children, of sequences their children."""
+    return [
+        block
+        for child in body.children()
+        for block in (child.children() if isinstance(child, nn.Sequential) else [child])
+    ]
+
+
+def build_body(arch: str, channels: int = 3) -> Body:
     """Build an architecture's convolutional part with random weights.
 
     The parameters keep torchvision's names, so torchvision's weights load into it, and in eval
@@ -65,7 +94,7 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
             where there are no weights to keep.
 
     Returns:
-        A module from float [n, channels, h, w] to float [n, features, h', w'].
+        The body, in eval mode.
 
     Raises:
         UserError: an unknown name, or an architecture without pooled features (ViT).
@@ -79,10 +108,10 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
     # Silences torchvision's warning that these two will draw their weights differently some day.
     options = {"init_weights": True} if arch in ("googlenet", "inception_v3") else {}
     network = torchvision.models.get_model(arch, weights=None, **options)
-    body = cut(network)
+    body = cut(network).eval()
     if channels != len(IMAGENET_MEAN):
         replace_first_convolution(body, channels)
-    if not ends_with_maps(body, channels):
+    if not ends_with_maps(body):
         raise UserError(
             f"model.arch: {arch!r} has no pooled convolutional features to build on. Choose an "
             "architecture that pools before its classifier, such as resnet34 or mobilenet_v2."
@@ -90,17 +119,15 @@ def build_body(arch: str, channels: int = 3) -> nn.Sequential:
     return body
 
 
-def ends_with_maps(body: nn.Sequential, channels: int) -> bool:
-    """Say whether a body, put into eval mode, makes feature maps [n, features, h', w']."""
+def ends_with_maps(body: Body) -> bool:
+    """Say whether a body makes feature maps [n, features, h', w']."""
     try:
-        with torch.no_grad():
-            features = body.eval()(torch.zeros(1, channels, DRY_RUN_SIDE, DRY_RUN_SIDE))
+        return len(body.shapes[-1]) == 4
     except AssertionError:  # ViT's encoder takes only what its forward makes of the maps
         return False
-    return bool(features.ndim == 4)
 
 
-def cut(network: nn.Module) -> nn.Sequential:
+def cut(network: nn.Module) -> Body:
     """Keep an architecture's children up to its pooling, under their own names."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if hasattr(network, "transform_input"):  # torchvision sets it with the published weights
@@ -113,31 +140,19 @@ def cut(network: nn.Module) -> nn.Sequential:
         parts[name] = nn.Sequential(*child) if isinstance(child, nn.ModuleList) else child
     if type(network).__name__ == "DenseNet":  # its forward ends with a bare F.relu
         parts["relu"] = nn.ReLU(inplace=True)
-    return nn.Sequential(parts)
+    return Body(parts)
 
 
-def early_and_late(body: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module]]:
+def early_and_late(body: Body) -> tuple[list[nn.Module], list[nn.Module]]:
     """Split a body's blocks where it halves the image for the fourth time.
 
     Blocks at a stride of 8 or less are early, which for ResNets is fastai's split after layer2.
     """
-    blocks = [
-        block
-        for child in body.children()
-        for block in (child.children() if isinstance(child, nn.Sequential) else [child])
-    ]
-    early = 0
-    was_training = body.training
-    body.eval()
-    with torch.no_grad():
-        image = torch.zeros(1, input_channels(body), DRY_RUN_SIDE, DRY_RUN_SIDE)
-        for position, block in enumerate(blocks, start=1):
-            image = block(image)
-            side = image.shape[2]  # whether the channels are second or, as in Swin, last
-            if side * EARLY_STRIDE >= DRY_RUN_SIDE:
-                early = position
-    body.train(was_training)
-    return blocks[:early], blocks[early:]
+    # A side, whether the channels are second or, as in Swin, last.
+    sides = [shape[2] for shape in body.shapes]
+    early = [place for place, side in enumerate(sides, 1) if side * EARLY_STRIDE >= DRY_RUN_SIDE]
+    blocks, halved = blocks_of(body), max(early, default=0)
+    return blocks[:halved], blocks[halved:]
 
 
 def input_channels(body: nn.Module) -> int:
@@ -145,14 +160,9 @@ def input_channels(body: nn.Module) -> int:
     return first_convolution(body).in_channels
 
 
-def feature_count(body: nn.Module) -> int:
+def feature_count(body: Body) -> int:
     """Return the number of feature maps that a body ends with."""
-    was_training = body.training
-    with torch.no_grad():
-        image = torch.zeros(1, input_channels(body), DRY_RUN_SIDE, DRY_RUN_SIDE)
-        features: torch.Tensor = body.eval()(image)
-    body.train(was_training)
-    return features.shape[1]
+    return body.shapes[-1][1]
 
 
 def adapt_first_convolution(body: nn.Module, channels: int) -> None:

@@ -13,7 +13,7 @@ from thaw.core.errors import UserError
 from thaw.core.files import replacing
 from thaw.core.randomness import seeded
 from thaw.params.training.model import Model
-from thaw.training.body import build_body, early_and_late, feature_count
+from thaw.training.body import Body, build_body, early_and_late, feature_count
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -33,7 +33,7 @@ class ScaledSigmoid(nn.Module):
 class Network(nn.Module):
     """A body and a head. The pooled features between them may be computed once and kept."""
 
-    def __init__(self, body: nn.Sequential, head: nn.Sequential) -> None:
+    def __init__(self, body: Body, head: nn.Sequential) -> None:
         super().__init__()
         self.body = body
         self.head = head

@@ -5,6 +5,7 @@ from collections import Counter
 import torch
 from torch import Tensor, fx, nn
 
+from thaw.training.body import Body
 from thaw.training.model import Network
 
 # What torch's compiler calls on CPUs, by another name for each function, with its bounds.
@@ -46,7 +47,7 @@ def fold_batch_norms(network: Network) -> Network:
     assert isinstance(body, fx.GraphModule)
     if all(parameter.isfinite().all() for parameter in body.parameters()):
         apply_activations(body)
-    return Network(nn.Sequential(body), network.head).to(memory_format=torch.channels_last)
+    return Network(Body(body), network.head).to(memory_format=torch.channels_last)
 
 
 def apply_activations(body: fx.GraphModule) -> None:
