@@ -168,7 +168,7 @@ def unfrozen_phase(training: Training, batch_size: int) -> Phase:
     """Let everything train, on live images."""
     network, train_bn = training.network, training.params.model.train_bn
     unfreeze(network)
-    if not train_bn and training.precision == "fp32":
+    if not train_bn and training.precision != "fp16":
         apply_norms_in_convolutions(network.body)
     return Phase(
         network,
