@@ -1,6 +1,5 @@
 """The run key: one hash for all that a recipe's results depend on, known before training."""
 
-import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from pipelines.graph import CODE, RECORD, REPORT, Graph, Stage, with_ancestors
 from stages.code import code_text, module_of
-from thaw.core.files import file_sha256
+from thaw.core.files import known_sha256
 
 NOT_CONTENT = {"__pycache__"}  # as .dvcignore has it
 
@@ -60,10 +59,4 @@ def _content(path: Path) -> str | None:
         return hashlib.sha256("\n".join(found).encode()).hexdigest()
     if not path.is_file():
         return None
-    status = path.stat()
-    return _sha256(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.cache
-def _sha256(file: Path, changed: int, length: int) -> str:
-    return file_sha256(file)
+    return known_sha256(path)

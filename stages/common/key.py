@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from thaw.core.files import file_sha256
+from thaw.core.files import file_sha256, known_sha256
 
 PACKAGES = ("thaw", "stages")
 COMMAND_LINE = {"stages.__main__", "stages.command", "stages.warm"}
@@ -29,7 +29,7 @@ def content_key(values: Mapping[str, Any], files: Iterable[Path], modules: Itera
     """
     parts = {
         "values": {name: _plain(value) for name, value in values.items()},
-        "files": {str(file): file_sha256(file) for file in files},
+        "files": {str(file): known_sha256(file) for file in files},
         "modules": {name: file_sha256(_source(name)) for name in modules},
     }
     text = json.dumps(parts, sort_keys=True)

@@ -1,6 +1,7 @@
 """Write files whole or not at all, and hash them."""
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -119,6 +120,17 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return what `file_sha256` does, found once by this process while a file is unchanged."""
+    status = path.stat()
+    return _sha256_of(path, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _sha256_of(path: Path, inode: int, changed: int, length: int) -> str:
+    return file_sha256(path)
 
 
 def require_free_space(folder: Path, needed: int, what: str) -> None:
