@@ -143,7 +143,9 @@ def learner(
     # drops the `cut` given to vision_learner) and would leave the normalisation out.
     there = getattr(torchvision.models, arch)
     mobilenet = {"cut": -1, "split": default_split, "stats": imagenet_stats}
-    model_meta[build] = model_meta.get(there, mobilenet)
+    known = model_meta.get(there, mobilenet)
+    # With "weights" in its entry fastai would hand `build` published ones to download.
+    model_meta[build] = {name: value for name, value in known.items() if name != "weights"}
     return vision_learner(loaders, build, **options)
 
 
