@@ -1,4 +1,7 @@
-"""What a flow has to do: found by another process while this one imports Prefect."""
+"""What a flow has to do: found by another process while this one imports Prefect.
+
+If that is enough, the warm worker is started meanwhile as well: its imports take longer still.
+"""
 
 import contextlib
 import multiprocessing
@@ -6,7 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,9 +18,12 @@ from typing import NoReturn, Self
 
 from pipelines.graph import Graph, Pipeline, of_recipes
 from pipelines.run_key import is_unpinned
+from pipelines.warm_worker import attached_worker
+from stages.warm import LOG
 
 READ = ("params.yaml", "dvc.yaml", "dvc.lock", "stages", "thaw")
 SECONDS_NEW = 10.0
+WORTH_A_WORKER = 3  # stages: its imports take as long as those of two
 
 
 @dataclass(frozen=True)
@@ -71,19 +78,32 @@ class Ahead:
 
     Args:
         root: where dvc.yaml is.
+        recipes: those that the flow is for; none means all.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, recipes: Collection[str] = ()) -> None:
         self._root, self._files, self._since = root, _files(root), time.monotonic()
-        self._found, tells = multiprocessing.Pipe(duplex=False)
+        found, tells = multiprocessing.Pipe(duplex=False)
         lives, self._held = os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            self._found.close()
+        process = os.fork()
+        if process == 0:
+            found.close()
             os.close(self._held)
             _tell(root, tells, lives)
         tells.close()
         os.close(lives)
+        self._found: Changes | None = None
+        self._worker: Path | None = None
+        self._open = ExitStack()
+        self._waiting = threading.Thread(target=self._wait, args=[found, process, recipes])
+        self._waiting.start()
+
+    def _wait(self, found: Connection, process: int, recipes: Collection[str]) -> None:
+        with contextlib.suppress(EOFError):
+            self._found = found.recv()
+        os.waitpid(process, 0)  # it has ended, or is about to
+        if self._found and len(self._found.of(recipes).stale) >= WORTH_A_WORKER:
+            self._worker = self._open.enter_context(warm_worker(self._root))
 
     def changes(self, root: Path) -> Changes | None:
         """Wait for what was found.
@@ -92,15 +112,43 @@ class Ahead:
             None for another folder; if it is no longer new, or files were edited since; or if it
             cannot be told: find the changes here, which says why.
         """
+        self._waiting.join()
         if root != self._root or time.monotonic() > self._since + SECONDS_NEW:
             return None
-        try:
-            found: Changes = self._found.recv()
-        except EOFError:
-            return None
-        finally:
-            os.waitpid(self._process, 0)  # it has ended, or is about to
-        return found if _files(root) == self._files else None
+        return self._found if _files(root) == self._files else None
+
+    @contextmanager
+    def worker(self) -> Iterator[Path | None]:
+        """Yield the address of the worker that was started, if one was; it ends with the block."""
+        self._waiting.join()
+        with self._open:
+            yield self._worker
+
+
+@contextmanager
+def worker_for(root: Path, stages: float, ahead: Ahead | None) -> Iterator[Path | None]:
+    """Yield the address of a warm worker that ends with the block; None if it is not worth it.
+
+    Args:
+        root: where the stages run.
+        stages: how many may run.
+        ahead: has started one perhaps.
+    """
+    with ahead.worker() if ahead else nullcontext() as started:
+        if started or stages < WORTH_A_WORKER:
+            yield started
+            return
+        with warm_worker(root) as address:
+            yield address
+
+
+@contextmanager
+def warm_worker(root: Path) -> Iterator[Path]:
+    """Yield the address of a new warm worker that ends with the block."""
+    log = root / LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with attached_worker(log) as address:
+        yield address
 
 
 def _tell(root: Path, tells: Connection, lives: int) -> NoReturn:

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
+from pipelines.changes import Ahead, worker_for
 from pipelines.graph import RECORD, Graph, Stage, look_up, urgencies
 from pipelines.live import LiveRun, Sender
 from pipelines.places import tracking_uri
@@ -24,17 +25,14 @@ from pipelines.runs import RunFolder, ended_runs
 from pipelines.slots import Slots, cores, gpus
 from pipelines.stage_process import StageFailedError, StoppedError, run_stage
 from pipelines.store import FAILED_STAGE
-from pipelines.warm_worker import attached_worker
 from stages.common.paths import Paths
 from stages.recipe import PARAMS_FILE, read_group, read_recipes
-from stages.warm import LOG
 from thaw.core.files import read_json
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRY_DELAYS = [5.0, 30.0]
-WORTH_A_WORKER = 3  # stages: its imports take as long as those of two
 SECONDS_FOR_STORE = 20.0  # at the end, for what MLflow has not been sent yet
 
 
@@ -94,13 +92,16 @@ class Resources:
 
 
 @contextmanager
-def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> Iterator[Resources]:
+def open_resources(
+    root: Path, jobs: int | None, stages: float = math.inf, ahead: Ahead | None = None
+) -> Iterator[Resources]:
     """Yield what a flow run needs. What MLflow lacks is sent at the beginning and at the end.
 
     Args:
         root: the project, or a workspace of it.
         jobs: stages at once; None means one more than there are cores.
         stages: how many may run, as far as is known.
+        ahead: what looked for changes, and has started a warm worker perhaps.
     """
     warn = get_run_logger().warning
     slots = Slots(jobs or default_jobs(), cores(), gpus())
@@ -108,7 +109,7 @@ def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> It
     for folder in lacking(root, sender.uri):
         sender.send(folder)
     try:
-        with warm_worker(root) if stages >= WORTH_A_WORKER else nullcontext() as address:
+        with worker_for(root, stages, ahead) as address:
             yield Resources(slots, sender, str(flow_run.id), address)
         for folder in lacking(root, sender.uri) if stages else ():
             sender.send(folder)
@@ -120,15 +121,6 @@ def open_resources(root: Path, jobs: int | None, stages: float = math.inf) -> It
 def default_jobs() -> int:
     """One more than there are cores: stages wait for their process to start, and for DVC."""
     return cores() + 1
-
-
-@contextmanager
-def warm_worker(root: Path) -> Iterator[Path]:
-    """Yield the address of a warm worker that ends with the block."""
-    log = root / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with attached_worker(log) as address:
-        yield address
 
 
 def lacking(root: Path, uri: str) -> list[RunFolder]:

@@ -33,7 +33,11 @@ def parse_arguments() -> argparse.Namespace:
 
 CHOSEN = parse_arguments() if __name__ == "__main__" else None
 # What there is to do, found while Prefect is imported.
-AHEAD = Ahead(Path.cwd()) if CHOSEN and not (CHOSEN.overrides or CHOSEN.refresh) else None
+AHEAD = (
+    Ahead(Path.cwd(), CHOSEN.recipes)
+    if CHOSEN and not (CHOSEN.overrides or CHOSEN.refresh)
+    else None
+)
 
 from prefect import Task, flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402
@@ -104,7 +108,7 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     ahead = AHEAD.changes(root) if AHEAD else None
     found = ahead.of(chosen) if ahead else find_changes(root, chosen, refresh=refresh)
     try:
-        with open_resources(root, jobs, len(found.stale)) as shared:
+        with open_resources(root, jobs, len(found.stale), AHEAD) as shared:
             states = run_all(Session(root, found.graph, found.stale, found.forced, shared))
     finally:
         if found.stale:
