@@ -20,20 +20,19 @@ from benchmarks.flow import ROOT, served
 
 RECIPE = "movielens_sample"  # some recipe of params.yaml: the flow checks it first
 STAGES = [f"stage{number}" for number in range(1, 8)]
-HAND_OVER = """
-import os, sys
-from stages.warm import run_warm
-code = None if "COLD" in os.environ else run_warm("work", sys.argv[1:])
-if code is None:
-    import work
-sys.exit(code)
-"""
+# In place of stages/command.py, which `python -m stages` runs, cold or in a fork of a worker.
 WORK = """
 import sys, time
 from pathlib import Path
 import torch, torchvision
-Path("out").mkdir(exist_ok=True)
-Path("out", sys.argv[1]).write_text(str(time.time()))
+
+def main():
+    Path("out").mkdir(exist_ok=True)
+    Path("out", sys.argv[1]).write_text(str(time.time()))
+    return 0
+
+if __name__ == "__main__":
+    sys.exit(main())
 """
 
 
@@ -56,15 +55,14 @@ def write_project(folder: Path) -> None:
     """Write the pipeline into a clone."""
     subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
     (folder / "dvc.lock").unlink()
-    (folder / "nowork.py").write_text(HAND_OVER)
-    (folder / "work.py").write_text(WORK)
+    (folder / "stages" / "command.py").write_text(WORK)
     lines = ["stages:"]
     for before, stage in zip([None, *STAGES], STAGES, strict=False):
         deps = f"deps: [out/{before}], " if before else ""
         lines += [
             f"  {stage}:",
             f"    foreach: [{RECIPE}]",
-            f"    do: {{cmd: python nowork.py {stage}, {deps}outs: [{{out/{stage}: "
+            f"    do: {{cmd: python -m stages {stage}, {deps}outs: [{{out/{stage}: "
             "{cache: false}}]}",
         ]
     (folder / "dvc.yaml").write_text("\n".join(lines) + "\n")
@@ -73,7 +71,7 @@ def write_project(folder: Path) -> None:
 def compare(folder: Path, env: dict[str, str], rounds: int) -> None:
     """Run all ways in turn; print what each took."""
     ways = {
-        "dvc repro, new processes": (["dvc", "repro"], {"COLD": "1"}),
+        "dvc repro, new processes": (["dvc", "repro"], {"THAW_WORKER": "none"}),
         "dvc repro, warm worker": (["dvc", "repro"], {}),
         "flow": ([sys.executable, "-m", "pipelines.train"], {}),
     }

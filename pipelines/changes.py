@@ -85,8 +85,8 @@ class Ahead:
         self._root, self._files, self._since = root, _files(root), time.monotonic()
         found, tells = multiprocessing.Pipe(duplex=False)
         lives, self._held = os.pipe()
-        process = os.fork()
-        if process == 0:
+        self._process = os.fork()
+        if self._process == 0:
             found.close()
             os.close(self._held)
             _tell(root, tells, lives)
@@ -95,13 +95,13 @@ class Ahead:
         self._found: Changes | None = None
         self._worker: Path | None = None
         self._open = ExitStack()
-        self._waiting = threading.Thread(target=self._wait, args=[found, process, recipes])
+        self._waiting = threading.Thread(target=self._wait, args=[found, recipes], daemon=True)
         self._waiting.start()
 
-    def _wait(self, found: Connection, process: int, recipes: Collection[str]) -> None:
+    def _wait(self, found: Connection, recipes: Collection[str]) -> None:
         with contextlib.suppress(EOFError):
             self._found = found.recv()
-        os.waitpid(process, 0)  # it has ended, or is about to
+        os.waitpid(self._process, 0)  # it has ended, or is about to
         if self._found and len(self._found.of(recipes).stale) >= WORTH_A_WORKER:
             self._worker = self._open.enter_context(warm_worker(self._root))
 

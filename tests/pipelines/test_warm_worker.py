@@ -304,3 +304,24 @@ def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
     done = project.run(*WORKER, "--until", str(ended.pid), ok=False)
     assert done.returncode == 1
     assert done.stderr == f"process {ended.pid}, which the worker was for, has ended.\n"
+
+
+@pytest.mark.parametrize(("worth", "told"), [(3, "0 False"), (1000, "no worker")])
+def test_a_flow_with_enough_to_do_has_a_worker_before_it_begins(
+    project: Project, worth: int, told: str
+) -> None:
+    code = f"""
+        from pathlib import Path
+        from pipelines import changes
+        from stages.warm import start
+        changes.WORTH_A_WORKER = {worth}
+        ahead = changes.Ahead(Path.cwd(), ["tiny"])
+        with ahead.worker() as address:
+            if address:
+                with start(address, "stages.command", ["check"]) as remote:
+                    code = remote.wait()
+        print(f"{{code}} {{address.exists()}}" if address else "no worker")
+        assert (ahead.changes(Path.cwd()) is not None) or address
+        """
+    done = project.run("python", "-c", textwrap.dedent(code))
+    assert done.stdout.splitlines()[-1] == told

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from thaw.core.errors import UserError
 from thaw.params.training.fit import Fit
+from thaw.training.accumulation import Accumulation
 from thaw.training.batches import FeatureBatches, ahead, chunks, resident_pixels, steps_per_epoch
 from thaw.training.fit import History, epoch_line, fit, predict
 from thaw.training.model import freeze, parameter_groups, training_mode
@@ -501,3 +502,23 @@ def test_plans_default_to_fastais():
     plan = Fit(epochs=1, lr=1e-3)
     assert (plan.pct_start, plan.div, plan.div_final) == (0.25, 25.0, 1e5)
     assert (plan.moms, plan.weight_decay, plan.batch_size) == ([0.95, 0.85, 0.95], 0.01, 64)
+
+
+def test_a_step_puts_no_tensor_beside_the_device_of_images_and_model(tiny_network, image_batches):
+    """Torch's device without memory stands in for a GPU: it refuses tensors of another one too."""
+    meta = torch.device("meta")
+    batches, network = image_batches(), tiny_network().to(meta)
+    batches = replace(
+        batches,
+        training=replace(batches.training, device=meta),
+        validation=replace(batches.validation, device=meta),
+    )
+    groups = parameter_groups(network)
+    gradients = Accumulation(cross_entropy, "fp32", meta, "fit_unfrozen")
+    scaler = gradient_scaler("fp32", torch.device("cpu"))
+    for inputs, targets in batches.train(0):
+        assert inputs.device == targets.device == meta
+        assert gradients.backward(network.train(), inputs, targets, scaler).device == meta
+    assert all(p.grad is not None for group in groups for p in group)
+    for inputs, _ in batches.valid():
+        assert network.eval()(inputs).device == meta
