@@ -17,6 +17,8 @@ from project import Project, environment
 from servers import mlflow_server, prefect_server, until
 from test_dvc import output_hashes, stages_run
 
+from thaw.pack import PIXELS
+
 pytestmark = pytest.mark.slow
 
 EPOCHS = 80
@@ -64,8 +66,13 @@ def stage_processes(project: Project) -> list[psutil.Process]:
 
 
 def fit_processes(project: Project) -> list[psutil.Process]:
-    """Those that run the long fit itself; with a worker, those that wait for its fork."""
-    return [p for p in stage_processes(project) if "fit_unfrozen" in p.cmdline()[-2:]]
+    """What runs the long fit itself, once it has trained for an epoch: it reads packed images."""
+    found = []
+    for process in stage_processes(project) if epochs_done(project) else []:
+        with suppress(psutil.Error):  # it has ended since
+            if any(Path(part.path).name == PIXELS for part in process.memory_maps()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.parametrize("finish", [FLOW, ("dvc", "repro")], ids=["flow", "dvc"])
