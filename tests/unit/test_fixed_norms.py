@@ -10,10 +10,8 @@ from thaw.training.body import build_body
 from thaw.vision.fixed_norms import NormedConv2d, apply_norms_in_convolutions
 
 
-@pytest.fixture(params=[("resnet18", 20), ("mobilenet_v2", 52), ("densenet121", 60)])
-def bodies(request, one_thread):
-    """A body with lived-in norms, its copy that applies them in convolutions, and their number."""
-    arch, at_least = request.param
+def pair(arch: str, at_least: int) -> tuple[nn.Module, nn.Module]:
+    """A body with lived-in norms, and a copy that applies at least so many in convolutions."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         body = build_body(arch)
@@ -24,8 +22,14 @@ def bodies(request, one_thread):
                 nn.init.uniform_(norm.weight, 0.5, 1.5)
                 nn.init.normal_(norm.bias, 0, 0.1)
     changed = copy.deepcopy(body)
-    assert apply_norms_in_convolutions(changed) >= at_least - 1
-    return body.double().eval(), changed.double().eval()
+    assert apply_norms_in_convolutions(changed) >= at_least
+    return body.eval(), changed.eval()
+
+
+@pytest.fixture(params=[("resnet18", 19), ("mobilenet_v2", 51), ("densenet121", 59)])
+def bodies(request, one_thread):
+    """Both in double precision, so that they differ by little."""
+    return tuple(body.double() for body in pair(*request.param))
 
 
 def test_outputs_and_gradients_are_the_same(bodies):
@@ -36,6 +40,33 @@ def test_outputs_and_gradients_are_the_same(bodies):
     torch.testing.assert_close(bodies[1](images), bodies[0](images))
     for name, parameter in plain.items():
         torch.testing.assert_close(changed[name].grad, parameter.grad, msg=name)
+
+
+def test_in_bf16_outputs_and_gradients_are_no_further_from_exact_ones(one_thread):
+    """Both round; applied in the convolution, a norm's result is rounded once instead of twice."""
+    bodies = pair("resnet18", 19)
+    images = torch.rand(4, 3, 64, 64, generator=torch.manual_seed(1))
+    exact = bodies[0].double()(images.double())
+    exact.square().mean().backward()
+    wanted = gradients(bodies[0])
+    errors = []
+    for body in bodies:
+        body.float().zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = body(images)
+        outputs.float().square().mean().backward()
+        errors.append([relative(outputs, exact), relative(gradients(body), wanted)])
+    plain, changed = errors
+    assert 0 < changed[0] <= 1.1 * plain[0] < 0.05
+    assert 0 < changed[1] <= 1.1 * plain[1] < 0.2
+
+
+def gradients(body: nn.Module) -> torch.Tensor:
+    return torch.cat([p.grad.flatten().double() for _, p in sorted(body.named_parameters())])
+
+
+def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found.double() - wanted).norm() / wanted.norm())
 
 
 def test_names_and_values_in_files_stay_as_they_are(bodies):
