@@ -74,7 +74,8 @@ def find_changes(
 class Ahead:
     """The changes of a whole project, looked for by another process. To be begun before any thread.
 
-    That process writes nothing, and ends with this one, however that ends.
+    That process writes nothing, and ends with this one, however that ends. Where it finds enough to
+    do, a warm worker is started, which ends with the block of `worker`, or with this process.
 
     Args:
         root: where dvc.yaml is.
@@ -99,11 +100,12 @@ class Ahead:
         self._waiting.start()
 
     def _wait(self, found: Connection, recipes: Collection[str]) -> None:
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, OSError):  # it ended with no answer, or with half of one
             self._found = found.recv()
         os.waitpid(self._process, 0)  # it has ended, or is about to
         if self._found and len(self._found.of(recipes).stale) >= WORTH_A_WORKER:
-            self._worker = self._open.enter_context(warm_worker(self._root))
+            with contextlib.suppress(OSError):  # `worker_for` tries again, and says why
+                self._worker = self._open.enter_context(attached_worker(self._root / LOG))
 
     def changes(self, root: Path) -> Changes | None:
         """Wait for what was found.
@@ -112,9 +114,9 @@ class Ahead:
             None for another folder; if it is no longer new, or files were edited since; or if it
             cannot be told: find the changes here, which says why.
         """
-        self._waiting.join()
         if root != self._root or time.monotonic() > self._since + SECONDS_NEW:
             return None
+        self._waiting.join()
         return self._found if _files(root) == self._files else None
 
     @contextmanager
@@ -138,17 +140,8 @@ def worker_for(root: Path, stages: float, ahead: Ahead | None) -> Iterator[Path 
         if started or stages < WORTH_A_WORKER:
             yield started
             return
-        with warm_worker(root) as address:
+        with attached_worker(root / LOG) as address:
             yield address
-
-
-@contextmanager
-def warm_worker(root: Path) -> Iterator[Path]:
-    """Yield the address of a new warm worker that ends with the block."""
-    log = root / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with attached_worker(log) as address:
-        yield address
 
 
 def _tell(root: Path, tells: Connection, lives: int) -> NoReturn:

@@ -114,6 +114,7 @@ def attached_worker(log: Path) -> Iterator[Path]:
     Args:
         log: gets what the worker says.
     """
+    log.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="thaw-") as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
@@ -135,7 +136,7 @@ def attached_worker(log: Path) -> Iterator[Path]:
         try:
             yield address
         finally:
-            process.kill()  # it may still be importing; what it forked has ended by now
+            process.kill()  # it may still be importing; what it forked has keepers of its own
             process.communicate()
 
 

@@ -40,7 +40,7 @@ from thaw.training.model import (
 from thaw.training.precision import choose_precision, keep_depthwise_fp32
 from thaw.training.resume import Checkpoint
 from thaw.vision.features import FeatureCache, compute_features
-from thaw.vision.fixed_norms import apply_norms_in_convolutions
+from thaw.vision.fixed_norms import apply_norms_in_convolutions, norms_are_applied
 from thaw.vision.folding import fold_batch_norms
 from thaw.vision.items import read_items
 from thaw.vision.losses import LOSSES
@@ -168,7 +168,7 @@ def unfrozen_phase(training: Training, batch_size: int) -> Phase:
     """Let everything train, on live images."""
     network, train_bn = training.network, training.params.model.train_bn
     unfreeze(network)
-    if not train_bn and training.precision != "fp16":
+    if norms_are_applied(training.precision, train_bn):
         apply_norms_in_convolutions(network.body)
     return Phase(
         network,

@@ -14,7 +14,7 @@ from thaw.params.training.model import Precision
 from thaw.training.augment import points_in_image
 from thaw.training.batches import Images
 from thaw.training.model import Network, build_network, load_weights
-from thaw.training.precision import autocast, choose_precision
+from thaw.training.precision import autocast, choose_precision, keep_depthwise_fp32
 from thaw.vision.folding import fold_batch_norms
 from thaw.vision.model_file import ModelFile, read_model_file
 
@@ -90,11 +90,13 @@ def open_as_validated(folder: Path) -> Predictor:
     That is with the same threads, on the same kind of processor, and of the same batches; in other
     batches the last digits differ (canvases are as large as their largest image).
     """
-    from thaw.vision.fixed_norms import apply_norms_in_convolutions
+    from thaw.vision.fixed_norms import apply_norms_in_convolutions, norms_are_applied
 
     predictor = open_model(folder)
-    if predictor.precision == "fp32" and not predictor.about.model.train_bn:
-        apply_norms_in_convolutions(predictor.network.body)  # as the unfrozen fit does
+    if predictor.precision == "bf16" and predictor.device.type == "cpu":
+        keep_depthwise_fp32(predictor.network)  # whose norms stay layers of their own
+    if norms_are_applied(predictor.precision, predictor.about.model.train_bn):
+        apply_norms_in_convolutions(predictor.network.body)
     return predictor
 
 

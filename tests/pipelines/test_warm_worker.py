@@ -7,8 +7,9 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,7 +17,8 @@ from project import Project, environment, tiny_recipe
 from servers import until
 from test_dvc import output_hashes
 
-from stages.warm import read_by_imports, start
+from pipelines import changes
+from stages.warm import LOG, read_by_imports, start
 
 WORKER = [sys.executable, "-m", "pipelines.warm_worker"]
 
@@ -307,7 +309,7 @@ def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
 
 
 @pytest.mark.parametrize(("worth", "told"), [(3, "0 False"), (1000, "no worker")])
-def test_a_flow_with_enough_to_do_has_a_worker_before_it_begins(
+def test_where_there_is_enough_to_do_a_worker_is_started_ahead(
     project: Project, worth: int, told: str
 ) -> None:
     code = f"""
@@ -321,7 +323,26 @@ def test_a_flow_with_enough_to_do_has_a_worker_before_it_begins(
                 with start(address, "stages.command", ["check"]) as remote:
                     code = remote.wait()
         print(f"{{code}} {{address.exists()}}" if address else "no worker")
-        assert (ahead.changes(Path.cwd()) is not None) or address
         """
     done = project.run("python", "-c", textwrap.dedent(code))
     assert done.stdout.splitlines()[-1] == told
+
+
+def test_a_worker_that_was_started_ahead_is_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+
+    @contextmanager
+    def another(log: Path) -> Iterator[Path]:
+        started.append(log)
+        yield tmp_path / "another"
+
+    monkeypatch.setattr(changes, "attached_worker", another)
+    for found, ahead in ((tmp_path / "ahead", True), (None, True), (None, False)):
+        stand_in = SimpleNamespace(worker=lambda found=found: nullcontext(found))
+        with changes.worker_for(tmp_path, 3, stand_in if ahead else None) as address:
+            assert address == (found or tmp_path / "another")
+        with changes.worker_for(tmp_path, 2, stand_in if ahead else None) as address:
+            assert address == found
+    assert started == [tmp_path / LOG] * 2

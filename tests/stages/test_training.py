@@ -205,6 +205,23 @@ def test_half_precision_trains_as_well(prepared: Project, recipe: dict, precisio
         "torch.float32"
     }
     assert any((after[name] != value).any() for name, value in before.items())
+    assert prepared.run("python", "-c", SERVED).stdout.split() == ["12", "True"]
+
+
+# What a server does with the held-out images, in validation's batches.
+SERVED = """
+from pathlib import Path
+import numpy as np, pandas as pd, torch
+from thaw.bands import reader
+from thaw.predictor import open_as_validated
+torch.set_num_threads(1)
+predictor = open_as_validated(Path("models/tiny"))
+validated = pd.read_parquet("results/tiny/predictions.parquet")
+read = reader(3, [])
+images = [read(Path("data/tiny/raw/shapes", p), predictor.about.presize) for p in validated["path"]]
+parts = [predictor.outputs(images[begin : begin + 8]) for begin in range(0, len(images), 8)]
+print(len(images), np.array_equal(np.concatenate(parts), np.stack(validated["logits"])))
+"""
 
 
 def test_auto_takes_what_both_tests_found(prepared: Project, recipe: dict) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from thaw.training.body import build_body
+from thaw.training.precision import DepthwiseConv2d, keep_depthwise_fp32
 from thaw.vision.fixed_norms import NormedConv2d, apply_norms_in_convolutions
 
 
@@ -73,6 +74,14 @@ def test_names_and_values_in_files_stay_as_they_are(bodies):
     plain, changed = (body.state_dict() for body in bodies)
     assert list(changed) == list(plain)
     assert all(torch.equal(changed[name], plain[name]) for name in plain)
+
+
+def test_depthwise_convolutions_that_train_in_fp32_keep_their_norms_beside_them():
+    body = build_body("mobilenet_v2")
+    keep_depthwise_fp32(body)
+    assert apply_norms_in_convolutions(body) == 52 - 17
+    kept = [module for module in body.modules() if type(module) is DepthwiseConv2d]
+    assert len(kept) == 17
 
 
 def test_a_convolution_whose_output_is_also_used_elsewhere_is_left_alone():

@@ -80,7 +80,7 @@ def test_a_files_content_and_name_count_but_not_its_time(file, tmp_path):
     assert key({}, [other]) != before
     assert key({}, [file, other]) != before
     assert key({}, [other, file]) == key({}, [file, other])
-    file.write_bytes(b"pixelz")
+    file.write_bytes(b"other pixels")
     assert key({}, [file]) != before
 
 

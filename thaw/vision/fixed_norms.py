@@ -6,6 +6,8 @@ instead of to its output, it costs no pass over the maps, neither forwards nor b
 
 from torch import Tensor, fx, nn
 
+from thaw.params.training.model import Precision
+
 
 class NormedConv2d(nn.Conv2d):
     """A convolution followed by the batch norm `norm`, in eval mode; both train."""
@@ -33,6 +35,14 @@ class AppliedNorm(nn.BatchNorm2d):
         return x
 
 
+def norms_are_applied(precision: Precision, train_bn: bool) -> bool:
+    """Say whether an unfrozen fit applies norms in convolutions, and so what answers as it did.
+
+    Not in fp16, where a small variance could make weights too large.
+    """
+    return not train_bn and precision != "fp16"
+
+
 def apply_norms_in_convolutions(body: nn.Module) -> int:
     """Let each convolution apply the batch norm that alone follows it; names stay as they are.
 
@@ -46,7 +56,7 @@ def apply_norms_in_convolutions(body: nn.Module) -> int:
     """
     modules = dict(body.named_modules())
     pairs = 0
-    for node in fx.symbolic_trace(body).graph.nodes:
+    for node in _Tracer().trace(body).nodes:
         if node.op != "call_module" or not node.args or not isinstance(node.args[0], fx.Node):
             continue
         before, norm = node.args[0], modules[node.target]
@@ -57,3 +67,10 @@ def apply_norms_in_convolutions(body: nn.Module) -> int:
             conv.norm = [norm]  # type: ignore[assignment]
             pairs += 1
     return pairs
+
+
+class _Tracer(fx.Tracer):
+    """Does not look into convolutions, this project's own included."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
