@@ -19,6 +19,7 @@ from servers import until
 from pipelines.stage_process import LOGS, StageFailedError, TooLongError, run_stage
 from pipelines.warm_worker import attached_worker
 
+ROOT = Path(__file__).parents[2]
 PYTHON = f"{sys.executable} -c"
 
 
@@ -147,6 +148,8 @@ sys.exit(int(sys.argv[1]))
 
 def probe(folder: Path, worker: Path, command: str, timeout: float = 60) -> tuple[str, list[str]]:
     """Run a stage in forks of a worker; return what became of it, and what it printed."""
+    for package in ("pipelines", "stages", "thaw"):  # a fork reads them from the project's folder
+        (folder / package).symlink_to(ROOT / package)
     (folder / "probe.py").write_text(PROBE)
     define(folder, command, "[made]")
     said: list[str] = []
