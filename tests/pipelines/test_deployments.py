@@ -227,5 +227,5 @@ def is_training(history: Path, deployed: Deployed) -> bool:
     """Whether the long fit has written some epochs, more than the short one before it."""
     with suppress(FileNotFoundError):
         if len(history.read_text().splitlines()) > 5:
-            return any("-m stages fit_frozen" in command for command in deployed.processes())
+            return any("pipelines.warm_worker" in command for command in deployed.processes())
     return False
