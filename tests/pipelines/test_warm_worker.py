@@ -149,6 +149,30 @@ def test_an_uncaught_error_is_shown(project: Project, worker: psutil.Process) ->
     assert done.stderr.endswith("ValueError: of ours\n")
 
 
+def test_a_fork_does_what_its_module_left_for_the_end_and_no_more(
+    project: Project, worker: psutil.Process
+) -> None:
+    done = run_probe(
+        project,
+        """
+        import atexit, json, os, sys, tempfile, weakref
+        leave, known = os._exit, set(sys.modules)
+        of_packages = [str(end) for end in weakref.finalize._registry if end.atexit]
+        folder = tempfile.TemporaryDirectory()
+        atexit.register(print, "at the end")
+
+        def show(code):
+            imported_for_the_end = sorted(set(sys.modules) - known)
+            print(json.dumps([of_packages, imported_for_the_end, os.path.exists(folder.name)]))
+            sys.stdout.flush()
+            leave(code)
+
+        os._exit = show
+        """,
+    )
+    assert done.stdout.splitlines() == ["at the end", "[[], [], false]"], done.stderr
+
+
 def test_edited_code_is_seen_by_the_next_stage(project: Project, worker: psutil.Process) -> None:
     for text in ("one", "another"):
         assert run_probe(project, f"print('{text}')").stdout == f"{text}\n"
