@@ -1,19 +1,22 @@
 """Seven stages without work, each of which imports torch and torchvision: what starting them costs.
 
 `python -m benchmarks.no_work` makes a clone of this project with a pipeline of seven stages, one
-after the other, that write a file each, and runs it by `dvc repro` with each stage a new process,
-by `dvc repro` with its warm worker, and by the flow under a running Prefect server, in turn.
-Prints the seconds of the whole commands, and of the flow's stages alone: from the beginning of the
-first to the end of the last.
+after the other, that write a file each, and runs it in turn: by `dvc repro` with each stage a new
+process; by `dvc repro` and by the flow, under a running Prefect server, with warm workers of their
+own; and by both with a worker that was started by hand before. Prints the seconds of the whole
+commands, and of the stages alone: from the beginning of the first to the end of the last.
 """
 
 import argparse
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from benchmarks.flow import ROOT, served
@@ -70,28 +73,46 @@ def write_project(folder: Path) -> None:
 
 def compare(folder: Path, env: dict[str, str], rounds: int) -> None:
     """Run all ways in turn; print what each took."""
+    dvc, flow = ["dvc", "repro"], [sys.executable, "-m", "pipelines.train"]
     ways = {
-        "dvc repro, new processes": (["dvc", "repro"], {"THAW_WORKER": "none"}),
-        "dvc repro, warm worker": (["dvc", "repro"], {}),
-        "flow": ([sys.executable, "-m", "pipelines.train"], {}),
+        "dvc repro, new processes": (dvc, {"THAW_WORKER": "none"}, False),
+        "dvc repro, its worker": (dvc, {}, False),
+        "dvc repro, a worker by hand": (dvc, {}, True),
+        "flow, its worker": (flow, {}, False),
+        "flow, a worker by hand": (flow, {}, True),
     }
     whole: dict[str, list[float]] = {way: [] for way in ways}
-    stages: list[float] = []
+    stages: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
-        for way, (command, more) in ways.items():
+        for way, (command, more, by_hand) in ways.items():
             shutil.rmtree(folder / "out", ignore_errors=True)
             (folder / "dvc.lock").unlink(missing_ok=True)
-            began = time.perf_counter()
-            subprocess.run(
-                command, cwd=folder, env=env | more, check=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            whole[way].append(time.perf_counter() - began)
-        first, *_, last = (float((folder / "out" / stage).read_text()) for stage in STAGES)
-        stages.append((last - first) * len(STAGES) / (len(STAGES) - 1))
-    for way, found in whole.items():
-        print(f"{way:26} median {statistics.median(found):.1f} s, least {min(found):.1f} s")
-    print(f"{'the stages of the flow':26} median {statistics.median(stages):.1f} s")
+            with worker(folder, env) if by_hand else nullcontext():
+                began = time.perf_counter()
+                subprocess.run(
+                    command, cwd=folder, env=env | more, check=True,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                whole[way].append(time.perf_counter() - began)
+            first, *_, last = (float((folder / "out" / name).read_text()) for name in STAGES)
+            stages[way].append((last - first) * len(STAGES) / (len(STAGES) - 1))
+    for way in ways:
+        print(
+            f"{way:28} all of it: median {statistics.median(whole[way]):.1f} s, least "
+            f"{min(whole[way]):.1f} s; its stages: median {statistics.median(stages[way]):.1f} s, "
+            f"least {min(stages[way]):.1f} s"
+        )
+
+
+@contextmanager
+def worker(folder: Path, env: dict[str, str]) -> Iterator[None]:
+    """Have a worker in the folder, started as by hand."""
+    command = [sys.executable, "-m", "pipelines.warm_worker"]
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE)
+    with process:
+        process.stdout.readline()  # it says when it is ready
+        yield
+        process.send_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

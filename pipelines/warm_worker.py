@@ -7,8 +7,9 @@ a fork reads the project's modules from the folder that it was asked from, as th
     worker ── keeper ── the module, in a process group of its own
                  └ ends the group when the one who asked is gone (guard.py does it for others)
 
-A flow starts a worker for itself, and so does the first stage of a `dvc repro`; each ends with the
-one that it was started for. One that is started by hand serves its folder until it is ended.
+One that is started by hand serves flows and `dvc repro` in its folder until it is ended. Without it
+a flow starts one for itself, and so does the first stage of a `dvc repro`; each ends with the one
+that it was started for.
 """
 
 import argparse
@@ -37,8 +38,9 @@ from filelock import FileLock
 
 from pipelines import guard
 from stages.warm import (
+    BY_HAND,
     CODE,
-    DEFAULT_ADDRESS,
+    OF_DVC,
     REFUSED,
     STARTED,
     read_by_imports,
@@ -86,7 +88,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
     serve(listener, before, [listener, *ends])
     if chosen.attached is None:
-        DEFAULT_ADDRESS.unlink(missing_ok=True)
+        Path(listener.getsockname()).unlink(missing_ok=True)
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
 
 
@@ -99,12 +101,12 @@ def open_listener(attached: int | None, until: int | None) -> tuple[socket.socke
     if attached is not None:
         return socket.socket(fileno=attached), [sys.stdin]
     if until is None:
-        return listen(DEFAULT_ADDRESS), []
+        return listen(BY_HAND), []
     try:
         end = os.pidfd_open(until)
     except ProcessLookupError as error:
         raise UserError(f"process {until}, which the worker was for, has ended.") from error
-    return listen(DEFAULT_ADDRESS), [end]
+    return listen(OF_DVC), [end]
 
 
 @contextmanager
