@@ -21,7 +21,7 @@ from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
 from pipelines import dvc_command
-from pipelines.graph import params_read_once
+from pipelines.dvc_params import params_read_once
 
 ROOT = Path(__file__).parents[1]
 STAGE = "evaluate@bears_sample"

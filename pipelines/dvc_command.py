@@ -5,6 +5,8 @@ comments, of which it has none, and writes all of it anew. With a hundred stages
 than most of them. Here only the entry of that stage is parsed and written, by DVC's own means; of
 the others the text is kept. A file that is not word for word as DVC writes it is left to DVC.
 
+It parses params.yaml four times and more for a stage that runs; here once.
+
 The stage's own command, `python -m stages …`, would start a shell and an interpreter only to ask
 the warm worker. DVC asks it itself. And of the options of all its commands, whose parsers take it a
 sixth of its own time to make, it knows those of `repro` alone.
@@ -25,6 +27,7 @@ from dvc.commands import repro
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
+from pipelines.dvc_params import params_read_once
 from stages.warm import ADDRESS, Remote, start
 
 parse_all, write_all = _yaml.parse_yaml, _yaml._dump
@@ -159,4 +162,5 @@ if __name__ == "__main__":
     parser.COMMANDS = [repro]
     quicken(sys.argv[-1])
     ask_worker()
-    sys.exit(main(sys.argv[1:]))
+    with params_read_once():
+        sys.exit(main(sys.argv[1:]))

@@ -3,10 +3,8 @@
 dvc.yaml is the only place that says which stage needs which; nothing here adds to it.
 """
 
-import functools
 import importlib
 import json
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from pipelines.dvc_params import params_read_once
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 from thaw.core.files import replacing
@@ -196,30 +195,6 @@ def are_files_guarded(noted: Path) -> bool:
         return False
     except ValueError:  # broken: DVC says so
         return True
-
-
-@contextmanager
-def params_read_once() -> Iterator[None]:
-    """Spare DVC two thirds of its work on unchanged stages.
-
-    It parses params.yaml again for each stage, and searches all of it for each dotted key.
-    """
-    from dvc.utils.serialize import _yaml
-
-    dpath: Any = importlib.import_module("dpath")
-    parse, search = _yaml.parse_yaml, dpath.get
-
-    def look_up(values: Any, key: Any, separator: str = "/", **other: Any) -> Any:
-        try:
-            return functools.reduce(operator.getitem, key.split(separator), values)
-        except (KeyError, TypeError):  # a pattern, a place in a list, or not there
-            return search(values, key, separator=separator, **other)
-
-    _yaml.parse_yaml, dpath.get = functools.cache(parse), look_up
-    try:
-        yield
-    finally:
-        _yaml.parse_yaml, dpath.get = parse, search
 
 
 def with_ancestors(graph: Graph, addresses: Iterable[str]) -> Graph:

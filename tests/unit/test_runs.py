@@ -17,8 +17,9 @@ from filelock import FileLock
 from project import ROOT
 
 from pipelines import session
+from pipelines.dvc_params import params_read_once
 from pipelines.environment import DEFAULTS, set_defaults
-from pipelines.graph import Stage, of_recipes, params_read_once, urgencies, with_ancestors
+from pipelines.graph import Stage, of_recipes, urgencies, with_ancestors
 from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
