@@ -229,21 +229,6 @@ def urgencies(graph: Graph, recipes: Sequence[str]) -> dict[str, tuple[int, int,
     return ranks
 
 
-def most_urgent_first(graph: Graph, ranks: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Order a graph's stages: each after those that it needs, else by urgency.
-
-    Args:
-        graph: the stages.
-        ranks: as from `urgencies`.
-    """
-    links = nx.DiGraph()
-    links.add_nodes_from(graph)
-    links.add_edges_from((other, a) for a in graph for other in graph[a].needs & graph.keys())
-    by_rank = sorted(graph, key=lambda address: ranks[address], reverse=True)
-    places = {address: place for place, address in enumerate(by_rank)}
-    return list(nx.lexicographical_topological_sort(links, key=places.__getitem__))
-
-
 def followers(graph: Graph) -> dict[str, set[str]]:
     """Name for each stage of a graph those that need it, directly or through others."""
     after: dict[str, set[str]] = {address: set() for address in graph}

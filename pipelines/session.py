@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 
 from pipelines.changes import Ahead, worker_for
-from pipelines.graph import RECORD, Graph, Stage, look_up, most_urgent_first, urgencies
+from pipelines.graph import RECORD, Graph, Stage, look_up, urgencies
 from pipelines.live import LiveRun, Sender
 from pipelines.places import tracking_uri
 from pipelines.record import FLOW_RUN
@@ -164,7 +164,6 @@ class Session:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
         self.shared = shared
         self.urgencies = urgencies(graph, order_of_recipes(root)) if stale else {}
-        self.order = most_urgent_first(graph, self.urgencies) if stale else list(graph)
         self.environment = {
             FLOW_RUN: shared.flow_run_id,
             "MLFLOW_TRACKING_URI": shared.sender.uri,

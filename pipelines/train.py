@@ -74,9 +74,7 @@ def run_all(session: Session) -> dict[str, State]:
     states: dict[str, State] = {}
     tasks = stage_tasks(session)
     try:
-        # Of stages that wait for the same one, the first to be submitted is the first to go on.
-        for address in session.order:
-            stage = session.graph[address]
+        for address, stage in session.graph.items():
             needed = [futures[other] for other in sorted(stage.needs)]
             futures[address] = tasks[stage.name].submit(
                 address, wait_for=needed, return_state=False

@@ -19,7 +19,7 @@ from project import ROOT
 from pipelines import session
 from pipelines.dvc_params import params_read_once
 from pipelines.environment import DEFAULTS, set_defaults
-from pipelines.graph import Stage, most_urgent_first, of_recipes, urgencies, with_ancestors
+from pipelines.graph import Stage, of_recipes, urgencies, with_ancestors
 from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
 from pipelines.points import Point, points
@@ -442,12 +442,6 @@ def test_the_largest_rank_is_of_what_other_recipes_wait_for_then_of_the_first_re
     ranks = urgencies(graph, ["y", "x"])
     assert ranks["a@x"] == (2, -1, 3)  # b@y and c@y wait for it; d@x counts once
     assert sorted(ranks, key=ranks.__getitem__, reverse=True) == [
-        "code", "a@x", "b@x", "a@y", "b@y", "c@y", "c@x", "d@x"
-    ]  # fmt: skip
-    backwards = dict(reversed(graph.items()))
-    assert most_urgent_first(backwards, ranks) == sorted(ranks, key=ranks.__getitem__, reverse=True)
-    ranks["d@x"] = (9, 0, 0)  # not before what it needs
-    assert most_urgent_first(graph, ranks) == [
         "code", "a@x", "b@x", "a@y", "b@y", "c@y", "c@x", "d@x"
     ]  # fmt: skip
 
