@@ -45,6 +45,7 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.futures import PrefectFuture  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from pipelines.arrivals import Arrivals  # noqa: E402
 from pipelines.flow_command import leave, run_flow  # noqa: E402
 from pipelines.graph import sort_lock  # noqa: E402
 from pipelines.published import add_published, refuse_unadded  # noqa: E402
@@ -57,9 +58,11 @@ from thaw.params.base import plural  # noqa: E402
 
 def stage_tasks(session: Session) -> dict[str, Task[[str], State]]:
     """Make a task of each stage's name, to be submitted with an address."""
+    arrivals = Arrivals(session.graph, session.stale, session.urgencies)
 
     def work(address: str) -> State:
-        return Completed(name=session.work(session.graph[address]))
+        with arrivals.turn(address):
+            return Completed(name=session.work(session.graph[address]))
 
     retries = {stage.name: int(stage.meta.get("retries", 0)) for stage in session.graph.values()}
     return {name: retried_task(work, name, "{address}", tries) for name, tries in retries.items()}

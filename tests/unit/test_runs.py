@@ -16,7 +16,8 @@ import pytest
 from filelock import FileLock
 from project import ROOT
 
-from pipelines import session
+from pipelines import arrivals, session
+from pipelines.arrivals import Arrivals
 from pipelines.dvc_params import params_read_once
 from pipelines.environment import DEFAULTS, set_defaults
 from pipelines.graph import Stage, of_recipes, urgencies, with_ancestors
@@ -403,6 +404,44 @@ def test_recipes_are_in_the_order_of_the_file() -> None:
     assert names == sorted(names, key=lambda name: text.index(f"\n  {name}:"))
     assert names[0] == "source_sample"
     assert len(names) == 9
+
+
+def test_a_stage_lets_a_more_urgent_one_pass_that_can_begin_as_well() -> None:
+    needs = {"code": [], "a@x": ["code"], "a@y": ["code"], "b@y": ["a@y"], "a@z": ["known"]}
+    graph = {address: make_stage(address, needs=those) for address, those in needs.items()}
+    urgent = {"code": (5,), "a@y": (4,), "b@y": (3,), "a@z": (2,), "a@x": (1,)}
+    coming = Arrivals(graph, set(graph), urgent)
+    begun: list[str] = []
+
+    def begin(address: str) -> threading.Thread:
+        def work() -> None:
+            with coming.turn(address):
+                begun.append(address)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    begin("code").join(1)
+    waiting = [begin("a@x"), begin("a@z")]
+    waiting[0].join(0.2)
+    assert begun == ["code"]  # both wait for a@y, which can begin, and not for b@y, which cannot
+    with coming.turn("a@y"):
+        for thread in waiting:
+            thread.join(1)
+        assert sorted(begun) == ["a@x", "a@z", "code"]
+
+
+def test_a_stage_waits_in_vain_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = {address: make_stage(address) for address in ("a@x", "a@y", "a@z")}
+    coming = Arrivals(graph, {"a@x", "a@y"}, {"a@x": (1,), "a@y": (2,), "a@z": (0,)})
+    monkeypatch.setattr(arrivals, "PATIENCE", 600)
+    with coming.turn("a@z"):  # unchanged: it waits for nobody
+        pass
+    monkeypatch.setattr(arrivals, "PATIENCE", 0.1)
+    began = time.monotonic()
+    with coming.turn("a@x"):
+        assert time.monotonic() - began >= 0.1
 
 
 def test_a_session_asks_for_slots_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
