@@ -14,14 +14,14 @@ class Arrivals:
 
     Args:
         graph: the stages.
-        stale: the addresses of those that will come.
+        stale: the addresses of those that have something to do. The others wait for nobody.
         urgencies: the largest should begin first.
     """
 
     def __init__(
         self, graph: Graph, stale: set[str], urgencies: Mapping[str, tuple[int, ...]]
     ) -> None:
-        self._needs = {address: graph[address].needs & stale for address in stale}
+        self._needs = {address: graph[address].needs & graph.keys() for address in stale}
         self._urgencies = urgencies
         self._here: set[str] = set()
         self._done: set[str] = set()
@@ -34,13 +34,11 @@ class Arrivals:
         Args:
             address: of the stage, which is done at the block's end.
         """
-        if address not in self._needs:
-            yield
-            return
         with self._changed:
-            self._here.add(address)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._are_coming(address), PATIENCE)
+            if address in self._needs:
+                self._here.add(address)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: not self._are_coming(address), PATIENCE)
         yield
         with self._changed:
             self._done.add(address)

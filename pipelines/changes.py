@@ -19,7 +19,7 @@ from typing import NoReturn, Self
 from pipelines.graph import Graph, Pipeline, of_recipes
 from pipelines.run_key import is_unpinned
 from pipelines.warm_worker import attached_worker
-from stages.warm import ADDRESS, BY_HAND, LOG, serves
+from stages.warm import LOG
 
 READ = ("params.yaml", "dvc.yaml", "dvc.lock", "stages", "thaw")
 SECONDS_NEW = 10.0
@@ -105,7 +105,7 @@ class Ahead:
         os.waitpid(self._process, 0)  # it has ended, or is about to
         if self._found and len(self._found.of(recipes).stale) >= WORTH_A_WORKER:
             with contextlib.suppress(OSError):  # `worker_for` tries again, and says why
-                self._worker = self._open.enter_context(open_worker(self._root))
+                self._worker = self._open.enter_context(attached_worker(self._root / LOG))
 
     def changes(self, root: Path) -> Changes | None:
         """Wait for what was found.
@@ -140,19 +140,8 @@ def worker_for(root: Path, stages: float, ahead: Ahead | None) -> Iterator[Path 
         if started or stages < WORTH_A_WORKER:
             yield started
             return
-        with open_worker(root) as address:
+        with attached_worker(root / LOG) as address:
             yield address
-
-
-@contextmanager
-def open_worker(root: Path) -> Iterator[Path]:
-    """Yield the address of a worker that was started by hand, or of one of this block."""
-    by_hand = Path(os.environ.get(ADDRESS, BY_HAND)).absolute()
-    if serves(by_hand):
-        yield by_hand
-        return
-    with attached_worker(root / LOG) as address:
-        yield address
 
 
 def _tell(root: Path, tells: Connection, lives: int) -> NoReturn:

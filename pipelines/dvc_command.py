@@ -5,7 +5,7 @@ comments, of which it has none, and writes all of it anew. With a hundred stages
 than most of them. Here only the entry of that stage is parsed and written, by DVC's own means; of
 the others the text is kept. A file that is not word for word as DVC writes it is left to DVC.
 
-It parses params.yaml four times and more for a stage that runs; here once.
+It parses params.yaml four times for a stage that runs; here once.
 
 The stage's own command, `python -m stages …`, would start a shell and an interpreter only to ask
 the warm worker. DVC asks it itself. And of the options of all its commands, whose parsers take it a

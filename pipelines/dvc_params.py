@@ -12,8 +12,8 @@ from typing import Any
 def params_read_once() -> Iterator[None]:
     """Spare DVC two thirds of its work on unchanged stages, and a fifth of it on one that runs.
 
-    It parses params.yaml again for each stage, three times more for one that has run, and searches
-    all of it for each dotted key.
+    It parses params.yaml for each stage, for one that runs once to find it and three times when it
+    has run, and searches all of it for each dotted key.
     """
     from dvc.utils.serialize import _yaml
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from pipelines import guard
-from stages.warm import ADDRESS, BY_HAND, Remote, start
+from stages.warm import ADDRESS, DEFAULT_ADDRESS, Remote, start
 
 QUICK = "pipelines.dvc_command"
 
@@ -70,7 +70,7 @@ def start_dvc(
             return remote
     dvc = [sys.executable, "-m", "dvc", *arguments]
     # The address where one would be anyway: named, so that no stage starts one for itself alone.
-    environment.setdefault(ADDRESS, str(BY_HAND))
+    environment.setdefault(ADDRESS, str(DEFAULT_ADDRESS))
     return Guarded(dvc, cwd=root, env=environment, stdout=output)
 
 

@@ -111,7 +111,7 @@ def run_stage(
 
     with _turn(log.with_suffix(".lock"), go_on):
         if is_forced():
-            dvc.append("--force")
+            dvc.insert(-1, "--force")
         while True:
             with log.open("w", encoding="utf-8") as output:
                 process = start_dvc(dvc, root, environment or {}, output, worker)

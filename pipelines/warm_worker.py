@@ -7,9 +7,8 @@ a fork reads the project's modules from the folder that it was asked from, as th
     worker ── keeper ── the module, in a process group of its own
                  └ ends the group when the one who asked is gone (guard.py does it for others)
 
-One that is started by hand serves flows and `dvc repro` in its folder until it is ended. Without it
-a flow starts one for itself, and so does the first stage of a `dvc repro`; each ends with the one
-that it was started for.
+A flow starts a worker for itself, and so does the first stage of a `dvc repro`; each ends with the
+one that it was started for. One that is started by hand serves its folder until it is ended.
 """
 
 import argparse
@@ -38,9 +37,8 @@ from filelock import FileLock
 
 from pipelines import guard
 from stages.warm import (
-    BY_HAND,
     CODE,
-    OF_DVC,
+    DEFAULT_ADDRESS,
     REFUSED,
     STARTED,
     read_by_imports,
@@ -88,7 +86,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
     serve(listener, before, [listener, *ends])
     if chosen.attached is None:
-        Path(listener.getsockname()).unlink(missing_ok=True)
+        DEFAULT_ADDRESS.unlink(missing_ok=True)
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
 
 
@@ -101,12 +99,12 @@ def open_listener(attached: int | None, until: int | None) -> tuple[socket.socke
     if attached is not None:
         return socket.socket(fileno=attached), [sys.stdin]
     if until is None:
-        return listen(BY_HAND), []
+        return listen(DEFAULT_ADDRESS), []
     try:
         end = os.pidfd_open(until)
     except ProcessLookupError as error:
         raise UserError(f"process {until}, which the worker was for, has ended.") from error
-    return listen(OF_DVC), [end]
+    return listen(DEFAULT_ADDRESS), [end]
 
 
 @contextmanager
@@ -167,8 +165,8 @@ def listen(address: Path) -> socket.socket:
 def import_packages() -> None:
     """Import what forks will need.
 
-    They look for their modules anew, do not take packages apart at their end, and their garbage
-    collector leaves alone what is here.
+    They look for their modules anew, leave the finalizers of packages alone at their end, and their
+    garbage collector leaves alone what is here.
     """
     for package in PACKAGES:
         importlib.import_module(package)
@@ -230,9 +228,9 @@ def keep(line: socket.socket, environment: Mapping[str, str]) -> NoReturn:
     _, status = os.waitpid(module, 0)
     ended.set()
     guard.signal_group(module, signal.SIGKILL)  # whatever the module left behind
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # who asked is gone
         line.sendall(CODE.pack(os.waitstatus_to_exitcode(status)))
-    line.shutdown(socket.SHUT_WR)  # who waits for this need not wait for a process to be gone
+        line.shutdown(socket.SHUT_WR)  # to wait for this is not to wait for this process's end
     os._exit(0)
 
 

@@ -4,9 +4,8 @@ The worker is pipelines/warm_worker.py. This side needs nothing but Python's own
 in milliseconds. What it promises: `python -m MODULE`, with this process's folder, environment,
 limits, standard streams and signals, as if no worker were there; and an end when this process ends.
 
-One that is started by hand is for flows and for `dvc repro`. Without it a flow starts one for
-itself, and the first stage of a `dvc repro` one for the stages that follow; these end with the
-flow, and with DVC.
+A flow has a worker. `dvc repro` gets one of its first stage, for the stages that follow; it ends
+with DVC.
 """
 
 import json
@@ -25,8 +24,7 @@ from types import FrameType
 from typing import Any, Self
 
 ADDRESS = "THAW_WORKER"  # of the worker's socket, in the environment
-BY_HAND = Path(".thaw", "worker")  # the address of one that was started by hand
-OF_DVC = Path(".thaw", "worker_of_dvc")
+DEFAULT_ADDRESS = Path(".thaw", "worker")  # of DVC's worker, or of one that was started by hand
 LOG = Path(".thaw", "logs", "warm_worker.log")
 # OpenMP reads its part when torch is loaded. A thread that waits looks 10,000 times, which takes
 # about a tenth of a millisecond, as torch's next operation is often near, and then sleeps: others
@@ -97,7 +95,7 @@ def run_warm(module: str, arguments: Sequence[str]) -> int | None:
     """
     set_environment()
     named = os.environ.get(ADDRESS)
-    remote = _start_at([Path(named)] if named else [BY_HAND, OF_DVC], module, arguments)
+    remote = start(Path(named or DEFAULT_ADDRESS), module, arguments)
     if remote is None:
         if not named and (dvc := dvc_above()):
             start_worker(dvc)
@@ -109,21 +107,6 @@ def run_warm(module: str, arguments: Sequence[str]) -> int | None:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
-
-
-def _start_at(addresses: Sequence[Path], module: str, arguments: Sequence[str]) -> Remote | None:
-    """Ask the first worker that can."""
-    asked = (start(address, module, arguments) for address in addresses)
-    return next((remote for remote in asked if remote), None)
-
-
-def serves(address: Path) -> bool:
-    """Say whether a worker is there that does for this process what a new one would."""
-    remote = start(address, __name__, [])  # a module that does nothing when it is run
-    if remote is None:
-        return False
-    with remote:
-        return remote.wait() == 0
 
 
 def set_environment() -> None:

@@ -18,7 +18,7 @@ from servers import until
 from test_dvc import output_hashes
 
 from pipelines import changes
-from stages.warm import BY_HAND, LOG, OF_DVC, read_by_imports, start
+from stages.warm import LOG, read_by_imports, start
 
 WORKER = [sys.executable, "-m", "pipelines.warm_worker"]
 
@@ -36,7 +36,7 @@ def warm_worker(project: Project) -> Iterator[psutil.Process]:
             assert process.wait(60) == 0
         finally:
             process.kill()
-    assert not (project.folder / BY_HAND).exists()
+    assert not (project.folder / ".thaw/worker").exists()
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_a_client_killed_before_it_reads_the_answer_leaves_nothing(
         raise ConnectionAbortedError  # the answer stays unread, so that the line is reset
 
     monkeypatch.setattr("stages.warm._receive", be_killed)
-    address = project.folder / BY_HAND
+    address = project.folder / ".thaw/worker"
     assert start(address, "sleeper", [], cwd=folder, environment=environment()) is None
     until(lambda: not psutil.pid_exists(int(noted.read_text())), "end of the fork", 60)
 
@@ -236,28 +236,11 @@ def test_a_signal_ends_client_and_fork(
 def test_a_worker_that_would_do_otherwise_is_not_used(
     project: Project, worker: psutil.Process
 ) -> None:
-    address = Path(os.path.relpath(project.folder / BY_HAND))
+    address = Path(os.path.relpath(project.folder / ".thaw/worker"))
     other = os.environ | {"OMP_NUM_THREADS": "1"}
     assert read_by_imports(other) != read_by_imports(os.environ)
     assert start(address, "this", [], environment=other) is None
     assert start(address.with_name("nobody"), "this", []) is None
-
-
-def test_a_flow_takes_the_worker_that_was_started_by_hand(
-    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project.folder)
-    log = project.folder / LOG
-    assert not log.exists()
-    with changes.open_worker(project.folder) as address:
-        assert address == project.folder / BY_HAND
-    assert address.exists()
-    assert not log.exists()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with changes.open_worker(project.folder) as address:
-        assert address != project.folder / BY_HAND
-        assert log.exists()
-    assert not address.exists()
 
 
 def test_one_worker_is_enough(project: Project, worker: psutil.Process) -> None:
@@ -279,7 +262,7 @@ time.sleep({seconds})
 """
 
 
-FOR_A_WORKER = f"until [ -S {OF_DVC} ]; do sleep 0.1; done"
+FOR_A_WORKER = "until [ -S .thaw/worker ]; do sleep 0.1; done"
 
 
 def write_two_stages(project: Project, wait: str, seconds: float = 0) -> None:
@@ -313,7 +296,7 @@ def test_dvc_repro_has_a_worker_from_the_second_stage_on(
     assert "without a worker" in first
     assert "torch is there: True\nwith a worker" in second
     until(lambda: not workers(project), "end of the worker")
-    assert not (project.folder / OF_DVC).exists()
+    assert not (project.folder / ".thaw/worker").exists()
 
 
 def test_a_worker_ends_with_a_killed_dvc(new_project: Callable[[], Project]) -> None:
@@ -326,7 +309,7 @@ def test_a_worker_ends_with_a_killed_dvc(new_project: Callable[[], Project]) -> 
         assert dvc.poll() is None
     assert workers(project)
     dvc.kill()
-    until(lambda: not (project.folder / OF_DVC).exists(), "end of the worker")
+    until(lambda: not (project.folder / ".thaw/worker").exists(), "end of the worker")
     for asking in psutil.process_iter(["cmdline", "cwd"]):
         if asking.info["cwd"] == str(project.folder) and "ask.py" in asking.info["cmdline"]:
             asking.kill()
@@ -338,7 +321,7 @@ def test_a_worker_that_is_named_is_the_only_one(new_project: Callable[[], Projec
     write_two_stages(project, "sleep 1")
     said = project.run("dvc", "repro", THAW_WORKER="none").stdout
     assert said.count("without a worker") == 2
-    assert not (project.folder / OF_DVC.with_suffix(".lock")).exists()
+    assert not (project.folder / ".thaw/worker.lock").exists()
 
 
 def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
@@ -351,7 +334,7 @@ def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
 
 @pytest.mark.parametrize(("worth", "told"), [(3, "0 False"), (1000, "no worker")])
 def test_where_there_is_enough_to_do_a_worker_is_started_ahead(
-    cold: Project, worth: int, told: str
+    project: Project, worth: int, told: str
 ) -> None:
     code = f"""
         from pathlib import Path
@@ -365,7 +348,7 @@ def test_where_there_is_enough_to_do_a_worker_is_started_ahead(
                     code = remote.wait()
         print(f"{{code}} {{address.exists()}}" if address else "no worker")
         """
-    done = cold.run("python", "-c", textwrap.dedent(code))
+    done = project.run("python", "-c", textwrap.dedent(code))
     assert done.stdout.splitlines()[-1] == told
 
 
@@ -380,7 +363,6 @@ def test_a_worker_that_was_started_ahead_is_the_only_one(
         yield tmp_path / "another"
 
     monkeypatch.setattr(changes, "attached_worker", another)
-    monkeypatch.chdir(tmp_path)
     for found, ahead in ((tmp_path / "ahead", True), (None, True), (None, False)):
         stand_in = SimpleNamespace(worker=lambda found=found: nullcontext(found))
         with changes.worker_for(tmp_path, 3, stand_in if ahead else None) as address:

@@ -1,12 +1,17 @@
 """dvc.lock as a flow's stages write it, against what DVC writes."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dvc.cli import parser
+from dvc.commands import repro
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
+from project import ROOT
 
 from pipelines import dvc_command
 
@@ -168,3 +173,13 @@ def test_the_digits_of_other_stages_stay(lock: Path, monkeypatch: pytest.MonkeyP
 )
 def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(text: str) -> None:
     assert dvc_command.stage_texts(text) is None
+
+
+def test_of_all_commands_it_has_repro_alone() -> None:
+    assert repro in parser.COMMANDS
+    shown = subprocess.run(
+        [sys.executable, "-m", "pipelines.dvc_command", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert " repro " in shown
+    assert " checkout " not in shown

@@ -32,7 +32,7 @@ from pipelines.session import order_of_recipes
 from pipelines.slots import Slots, gpus
 from pipelines.stage_process import ending, outcome
 from pipelines.store import FAILED_STAGE
-from pipelines.train import FailedError, summary
+from pipelines.train import FailedError, stage_tasks, summary
 from pipelines.workspace import check_overrides
 from stages.common.paths import Paths
 from stages.recipe import read_recipes
@@ -406,11 +406,16 @@ def test_recipes_are_in_the_order_of_the_file() -> None:
     assert len(names) == 9
 
 
-def test_a_stage_lets_a_more_urgent_one_pass_that_can_begin_as_well() -> None:
-    needs = {"code": [], "a@x": ["code"], "a@y": ["code"], "b@y": ["a@y"], "a@z": ["known"]}
+def test_a_stage_lets_a_more_urgent_one_pass_that_can_begin_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arrivals, "PATIENCE", 600)
+    needs = {
+        "known": [], "code": [], "a@x": ["code"], "a@y": ["code"], "b@y": ["a@y"], "a@z": ["known"]
+    }  # fmt: skip
     graph = {address: make_stage(address, needs=those) for address, those in needs.items()}
-    urgent = {"code": (5,), "a@y": (4,), "b@y": (3,), "a@z": (2,), "a@x": (1,)}
-    coming = Arrivals(graph, set(graph), urgent)
+    urgent = {"a@z": (6,), "code": (5,), "a@y": (4,), "b@y": (3,), "a@x": (1,), "known": (0,)}
+    coming = Arrivals(graph, set(graph) - {"known"}, urgent)
     begun: list[str] = []
 
     def begin(address: str) -> threading.Thread:
@@ -422,26 +427,43 @@ def test_a_stage_lets_a_more_urgent_one_pass_that_can_begin_as_well() -> None:
         thread.start()
         return thread
 
-    begin("code").join(1)
-    waiting = [begin("a@x"), begin("a@z")]
-    waiting[0].join(0.2)
-    assert begun == ["code"]  # both wait for a@y, which can begin, and not for b@y, which cannot
-    with coming.turn("a@y"):
-        for thread in waiting:
-            thread.join(1)
-        assert sorted(begun) == ["a@x", "a@z", "code"]
+    begin("code").join()  # not a@z: what that needs is unchanged, but was not yet looked at
+    begin("known").join()
+    waiting = begin("a@x")
+    begin("a@z").join()
+    waiting.join(0.2)
+    assert begun == ["code", "known", "a@z"]  # it waits for a@y, which can begin
+    with coming.turn("a@y"):  # and not for b@y, which cannot
+        waiting.join()
+    assert begun[-1] == "a@x"
 
 
 def test_a_stage_waits_in_vain_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = {address: make_stage(address) for address in ("a@x", "a@y", "a@z")}
-    coming = Arrivals(graph, {"a@x", "a@y"}, {"a@x": (1,), "a@y": (2,), "a@z": (0,)})
-    monkeypatch.setattr(arrivals, "PATIENCE", 600)
-    with coming.turn("a@z"):  # unchanged: it waits for nobody
-        pass
     monkeypatch.setattr(arrivals, "PATIENCE", 0.1)
+    graph = {address: make_stage(address) for address in ("a@x", "a@y")}
+    coming = Arrivals(graph, set(graph), {"a@x": (1,), "a@y": (2,)})
     began = time.monotonic()
     with coming.turn("a@x"):
         assert time.monotonic() - began >= 0.1
+
+
+def test_each_task_of_a_flow_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = []
+
+    class Noted:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        @contextmanager
+        def turn(self, address: str) -> Iterator[None]:
+            turns.append(address)
+            yield
+
+    monkeypatch.setattr("pipelines.train.Arrivals", Noted)
+    graph = {"split@x": make_stage("split@x")}
+    flow = SimpleNamespace(graph=graph, stale={"split@x"}, urgencies={}, work=lambda stage: "Ran")
+    assert stage_tasks(flow)["split"].fn("split@x").name == "Ran"
+    assert turns == ["split@x"]
 
 
 def test_a_session_asks_for_slots_by_rank(monkeypatch: pytest.MonkeyPatch) -> None:
