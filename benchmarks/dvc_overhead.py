@@ -20,6 +20,7 @@ from dvc.cli import parser
 from dvc.commands import repro
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
+from dvc.stage import PipelineStage
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
@@ -42,6 +43,13 @@ def use_lock(lock: Path, address: str) -> None:
     strictyaml.load(str(lock))
     with _yaml.modify_yaml(lock) as data:
         data["stages"].update({address: {**data["stages"][address]}})
+
+
+def read_parameters(stage: PipelineStage) -> None:
+    """Read a stage's parameters as often as DVC does once it has run."""
+    for dep in stage.deps * 3:
+        if isinstance(dep, ParamsDependency):
+            dep.read_params()
 
 
 @contextmanager
@@ -88,19 +96,8 @@ def main() -> None:
 
     with stages[0].repo.lock:
         compare(f"looking at {len(stages)} stages", look, params_read_once, rounds)
-    read_by_one = [
-        dep
-        for stage in stages
-        if stage.name == STAGE
-        for dep in stage.deps
-        if isinstance(dep, ParamsDependency)
-    ]
-
-    def read_parameters() -> None:
-        for dep in read_by_one * 3:  # as often as DVC does once a stage has run
-            dep.read_params()
-
-    compare("parameters of a stage that ran", read_parameters, params_read_once, rounds)
+    read = functools.partial(read_parameters, next(s for s in stages if s.name == STAGE))
+    compare("parameters of a stage that ran", read, params_read_once, rounds)
     of_repro = functools.partial(mock.patch.object, parser, "COMMANDS", [repro])
     compare("options", parser.get_main_parser.__wrapped__, of_repro, rounds)
 

@@ -8,8 +8,8 @@ the others the text is kept. A file that is not word for word as DVC writes it i
 It parses params.yaml four times for a stage that runs; here once.
 
 The stage's own command, `python -m stages …`, would start a shell and an interpreter only to ask
-the warm worker. DVC asks it itself. And of the options of all its commands, whose parsers take it a
-sixth of its own time to make, it knows those of `repro` alone.
+the warm worker. DVC asks it itself. And of all its commands' options, which take time to make, it
+has those of `repro` alone.
 """
 
 import importlib

@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def params_read_once() -> Iterator[None]:
-    """Spare DVC two thirds of its work on unchanged stages, and a fifth of it on one that runs.
+    """Spare DVC most of its work on unchanged stages, and a part of it on one that runs.
 
     It parses params.yaml for each stage, for one that runs once to find it and three times when it
     has run, and searches all of it for each dotted key.

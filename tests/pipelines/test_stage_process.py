@@ -14,12 +14,12 @@ import psutil
 import pytest
 from dvc.lock import DEFAULT_TIMEOUT, Lock
 from filelock import FileLock
+from project import ROOT
 from servers import until
 
 from pipelines.stage_process import LOGS, StageFailedError, TooLongError, run_stage
 from pipelines.warm_worker import attached_worker
 
-ROOT = Path(__file__).parents[2]
 PYTHON = f"{sys.executable} -c"
 
 
