@@ -9,7 +9,6 @@ whole commands, and of six stages: from the end of the first to that of the last
 
 import argparse
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def worker(folder: Path, env: dict[str, str]) -> Iterator[None]:
                 raise RuntimeError("The worker does not start.")
             yield
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # SIGINT is ignored where a shell began this in the background
 
 
 if __name__ == "__main__":
