@@ -1,6 +1,8 @@
-"""Settings of the tools that a run uses, where the user has none."""
+"""What a command sets before it imports the tools that it uses."""
 
 import os
+import sys
+from types import TracebackType
 
 DEFAULTS = {
     # No telemetry: all three take this word, and only this one.
@@ -18,6 +20,19 @@ DEFAULTS = {
 
 
 def set_defaults() -> None:
-    """Set them, before the tools are imported."""
+    """Set what the tools read when they are imported, where the user has set nothing."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def be_brief_when_interrupted() -> None:
+    """Let Ctrl-C end this process with a word where nothing else minds it: in the imports."""
+    usual = sys.excepthook
+
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted.", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    sys.excepthook = say

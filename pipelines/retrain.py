@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.environment import set_defaults
+from pipelines.environment import be_brief_when_interrupted, set_defaults
 
 set_defaults()  # before Prefect is imported
+if __name__ == "__main__":
+    be_brief_when_interrupted()
 
 from prefect import Task, flow  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.environment import set_defaults
+from pipelines.environment import be_brief_when_interrupted, set_defaults
 
 set_defaults()  # before Prefect is imported
+if __name__ == "__main__":
+    be_brief_when_interrupted()
 
 from prefect import flow, get_run_logger  # noqa: E402
 from prefect.artifacts import create_table_artifact  # noqa: E402

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.environment import set_defaults
+from pipelines.environment import be_brief_when_interrupted, set_defaults
 
 set_defaults()  # before Prefect is imported
+if __name__ == "__main__":
+    be_brief_when_interrupted()
 
 from pipelines.changes import Ahead, find_changes  # noqa: E402
 

@@ -94,6 +94,7 @@ def run_warm(module: str, arguments: Sequence[str]) -> int | None:
         Its exit code; None if no worker can: run it here. A signal that ends it ends this process.
     """
     set_environment()
+    open_standard_streams()
     named = os.environ.get(ADDRESS)
     remote = start(Path(named or DEFAULT_ADDRESS), module, arguments)
     if remote is None:
@@ -113,6 +114,19 @@ def set_environment() -> None:
     """Set what stages need in the environment and a user has not set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def open_standard_streams() -> None:
+    """Let /dev/null stand where a standard stream is closed.
+
+    The line to the worker would take its number, and be handed to the stage as that stream: the
+    worker would not see when this process is gone.
+    """
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, this one
 
 
 def dvc_above() -> int | None:

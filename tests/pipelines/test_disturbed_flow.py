@@ -135,6 +135,24 @@ def test_a_lost_process_is_tried_again_and_an_interrupted_flow_ends_its_stage(
     until(lambda: not stage_processes(long_project), "end of the stage")
 
 
+@pytest.mark.parametrize("command", ["train", "sweep", "retrain"])
+def test_ctrl_c_while_prefect_is_imported_is_told_in_a_word(
+    long_project: Project, command: str
+) -> None:
+    flow = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", f"pipelines.{command}", "long"],
+        cwd=long_project.folder, env=environment(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "prefect" not in flow.stderr.readline():
+        assert flow.poll() is None
+    flow.send_signal(signal.SIGINT)
+    _, output = flow.communicate(timeout=60)
+    assert [line for line in output.splitlines() if not line.startswith("import time:")] == [
+        "interrupted."
+    ]
+    assert flow.returncode == -signal.SIGINT
+
+
 def test_ctrl_c_in_a_terminal_ends_a_flow_and_then_its_server(
     long_project: Project, recipe: dict, tmp_path: Path
 ) -> None:

@@ -207,10 +207,16 @@ def test_a_worker_has_imported_all_that_stages_and_dvc_import(warm: Project) -> 
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)]
+    ("number", "code", "streams"),
+    [
+        (signal.SIGINT, 130, ""),
+        (signal.SIGTERM, -15, ""),
+        (signal.SIGKILL, -9, ""),
+        (signal.SIGKILL, -9, "<&-"),  # closed: the line to the worker must not stand in for it
+    ],
 )
 def test_a_signal_ends_client_and_fork(
-    warm: Project, worker: psutil.Process, number: signal.Signals, code: int
+    warm: Project, worker: psutil.Process, number: signal.Signals, code: int, streams: str
 ) -> None:
     recipe = tiny_recipe(Path("unused"))
     recipe["fit_frozen"]["epochs"] = 20_000
@@ -218,7 +224,7 @@ def test_a_signal_ends_client_and_fork(
     try:
         warm.write_recipes({"tiny": recipe})
         client = subprocess.Popen(
-            [sys.executable, "-m", "stages", "fit_frozen", "tiny"],
+            ["sh", "-c", f'exec "{sys.executable}" -m stages fit_frozen tiny {streams}'],
             cwd=warm.folder, env=environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
