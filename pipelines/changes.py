@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn, Self
@@ -19,7 +19,8 @@ from typing import NoReturn, Self
 from pipelines.graph import Graph, Pipeline, of_recipes
 from pipelines.run_key import is_unpinned
 from pipelines.warm_worker import attached_worker
-from stages.warm import LOG
+from stages.recipe import PARAMS_FILE, read_recipes
+from stages.warm import DEFAULT_ADDRESS, LOG, is_served
 
 READ = ("params.yaml", "dvc.yaml", "dvc.lock", "stages", "thaw")
 SECONDS_NEW = 10.0
@@ -35,23 +36,47 @@ class Changes:
         stale: addresses of those that DVC may not skip.
         forced: of those to run in any case.
         order: addresses of all stages of the pipeline, as a plain `dvc repro` comes to them.
+        refusals: what some stage would refuse of a recipe with stale stages, by recipe.
     """
 
     graph: Graph
     stale: set[str]
     forced: set[str]
     order: list[str]
+    refusals: dict[str, str] = field(default_factory=dict)
 
     def of(self, recipes: Collection[str]) -> Self:
         """Return what concerns some recipes; none means all."""
         graph = of_recipes(self.graph, recipes) if recipes else self.graph
-        return type(self)(graph, self.stale & graph.keys(), self.forced & graph.keys(), self.order)
+        return replace(
+            self, graph=graph, stale=self.stale & graph.keys(), forced=self.forced & graph.keys()
+        )
+
+    @property
+    def recipes(self) -> set[str]:
+        """Name the recipes with stale stages."""
+        return {self.graph[address].recipe for address in self.stale}
 
 
-def find_changes(
+def find_changes(root: Path, recipes: Collection[str] = (), *, refresh: bool = False) -> Changes:
+    """Ask DVC what changed, and stages what they would refuse.
+
+    Args:
+        root: where dvc.yaml is.
+        recipes: none means all.
+        refresh: whether what no checksum pins is to be fetched again.
+
+    Raises:
+        UserError: no DVC project, or a dvc.yaml that does not fit params.yaml.
+    """
+    found = ask_dvc(root, recipes, refresh=refresh)
+    return replace(found, refusals=refusals(root, found.recipes))
+
+
+def ask_dvc(
     root: Path, recipes: Collection[str] = (), *, refresh: bool = False, guarded: bool = True
 ) -> Changes:
-    """Ask DVC what changed.
+    """Do the first half of `find_changes`.
 
     Args:
         root: where dvc.yaml is.
@@ -69,6 +94,17 @@ def find_changes(
     stale = pipeline.changed(graph, forced, guarded=guarded)
     pipeline.close()
     return Changes(graph, stale, forced, list(pipeline.graph))
+
+
+def refusals(root: Path, recipes: Collection[str]) -> dict[str, str]:
+    """Find what any stage of these recipes would refuse, before the first of them runs."""
+    if not recipes:
+        return {}
+    from stages.check import check_recipe
+
+    known = read_recipes(root / PARAMS_FILE)
+    problems = {name: check_recipe(name, known[name]) for name in known if name in recipes}
+    return {recipe: "\n".join(those) for recipe, those in problems.items() if those}
 
 
 class Ahead:
@@ -90,7 +126,7 @@ class Ahead:
         if self._process == 0:
             found.close()
             os.close(self._held)
-            _tell(root, tells, lives)
+            _tell(root, recipes, tells, lives)
         tells.close()
         os.close(lives)
         self._found: Changes | None = None
@@ -101,11 +137,12 @@ class Ahead:
 
     def _wait(self, found: Connection, recipes: Collection[str]) -> None:
         with contextlib.suppress(EOFError, OSError):  # it ended with no answer, or with half of one
-            self._found = found.recv()
-        os.waitpid(self._process, 0)  # it has ended, or is about to
-        if self._found and len(self._found.of(recipes).stale) >= WORTH_A_WORKER:
+            changes: Changes = found.recv()
             with contextlib.suppress(OSError):  # `worker_for` tries again, and says why
-                self._worker = self._open.enter_context(attached_worker(self._root / LOG))
+                stages = len(changes.of(recipes).stale)
+                self._worker = self._open.enter_context(some_worker(self._root, stages))
+            self._found = replace(changes, refusals=found.recv())
+        os.waitpid(self._process, 0)  # it has ended, or is about to
 
     def changes(self, root: Path) -> Changes | None:
         """Wait for what was found.
@@ -136,19 +173,38 @@ def worker_for(root: Path, stages: float, ahead: Ahead | None) -> Iterator[Path 
         stages: how many may run.
         ahead: has started one perhaps.
     """
-    with ahead.worker() if ahead else nullcontext() as started:
-        if started or stages < WORTH_A_WORKER:
-            yield started
-            return
+    with (
+        ahead.worker() if ahead else nullcontext() as found,
+        nullcontext(found) if found else some_worker(root, stages) as address,
+    ):
+        yield address
+
+
+@contextmanager
+def some_worker(root: Path, stages: float) -> Iterator[Path | None]:
+    """Yield the address of the worker that was started by hand, or of one that ends with the block.
+
+    Args:
+        root: where the stages run.
+        stages: how many may run; for a few, none is started.
+    """
+    by_hand = DEFAULT_ADDRESS.absolute()
+    if stages and is_served(by_hand):
+        yield by_hand
+    elif stages < WORTH_A_WORKER:
+        yield None
+    else:
         with attached_worker(root / LOG) as address:
             yield address
 
 
-def _tell(root: Path, tells: Connection, lives: int) -> NoReturn:
+def _tell(root: Path, recipes: Collection[str], tells: Connection, lives: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=[lives], daemon=True).start()
     with contextlib.suppress(Exception):  # who asked finds it as well, and says it
-        tells.send(find_changes(root, guarded=False))
+        found = ask_dvc(root, guarded=False)
+        tells.send(found)
+        tells.send(refusals(root, found.of(recipes).recipes))
     os._exit(0)
 
 

@@ -28,14 +28,10 @@ from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml
 
 from pipelines.dvc_params import params_read_once
+from pipelines.lock_text import HEAD, stage_texts
 from stages.warm import ADDRESS, Remote, start
 
 parse_all, write_all = _yaml.parse_yaml, _yaml._dump
-HEAD = "schema: '2.0'\nstages:\n"
-STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
-NAME = re.compile(r"(\w[^\s'\"]*):\n")
-# Comments, values that stand for one another, whatever is not indented: no part of a stage's text.
-NOT_DVCS = re.compile(r"(^|\s)(#|[&*]\w)|^ ?\S", re.MULTILINE)
 # A command in which a shell would change nothing.
 MODULE = re.compile(r"python -m ([\w.]+)((?: [\w./@-]+)*)", re.ASCII)
 # What asks the worker itself when it is run, and what it asks for.
@@ -57,16 +53,6 @@ class Lock(dict[str, Any]):
         self.texts = texts
         self.stages: dict[str, Any] = texts | parsed
         super().__init__(schema="2.0", stages=dict(self.stages))
-
-
-def stage_texts(text: str) -> dict[str, str] | None:
-    """Split dvc.lock into the text of each stage; None if it is not as DVC writes it."""
-    head, *blocks = STAGE.split(text)
-    names = [found[1] for found in map(NAME.match, blocks) if found]
-    foreign = NOT_DVCS.search(text, len(HEAD)) or not text.endswith("\n")
-    if head != HEAD or foreign or not blocks or len(set(names)) < len(blocks):
-        return None
-    return {name: f"  {block}" for name, block in zip(names, blocks, strict=True)}
 
 
 def read_stage(texts: dict[str, str], address: str, path: str) -> dict[str, Any]:

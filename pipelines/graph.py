@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from pipelines.dvc_params import params_read_once
+from pipelines.lock_text import HEAD, stage_texts
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 from thaw.core.files import replacing
@@ -170,21 +171,28 @@ def sort_lock(root: Path, addresses: Sequence[str]) -> None:
         root: where it is.
         addresses: all stages, in order.
     """
-    from dvc.repo import Repo
-    from dvc.utils.serialize import dumps_yaml, load_yaml
-
     lock = root / "dvc.lock"
-    if not lock.exists():
+    if not lock.exists() or sorted_lock(lock, addresses) is None:
         return
+    from dvc.repo import Repo  # takes long to import
+
     with closing(Repo(str(root), _wait_for_lock=True)) as repo, repo.lock:
-        content = load_yaml(lock)
-        there = content["stages"]
-        order = [address for address in addresses if address in there]
-        order += [address for address in there if address not in addresses]
-        if list(there) != order:
-            content["stages"] = {address: there[address] for address in order}
+        text = sorted_lock(lock, addresses)
+        if text is not None:
             with replacing(lock) as part:
-                part.write_text(dumps_yaml(content), encoding="utf-8")
+                part.write_text(text, encoding="utf-8")
+
+
+def sorted_lock(lock: Path, addresses: Sequence[str]) -> str | None:
+    """Return dvc.lock in order; None if it is, or if no process of DVC has written all of it."""
+    there = stage_texts(lock.read_text(encoding="utf-8"))
+    if there is None:
+        return None
+    order = [address for address in addresses if address in there]
+    order += [address for address in there if address not in addresses]
+    if list(there) == order:
+        return None
+    return HEAD + "".join(there[address] for address in order)
 
 
 def are_files_guarded(noted: Path) -> bool:

@@ -148,6 +148,7 @@ class Session:
         graph: the stages to look at.
         stale: the addresses of those that are not known to be unchanged.
         forced: addresses of stages to run in any case.
+        refusals: what some stage would refuse, by recipe.
         shared: with all else that the flow run does.
         tags: further ones of its runs in MLflow.
     """
@@ -158,17 +159,17 @@ class Session:
         graph: Graph,
         stale: set[str],
         forced: set[str],
+        refusals: Mapping[str, str],
         shared: Resources,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         self.root, self.graph, self.stale, self.forced = root, graph, stale, forced
-        self.shared = shared
+        self.refusals, self.shared = refusals, shared
         self.urgencies = urgencies(graph, order_of_recipes(root)) if stale else {}
         self.environment = {
             FLOW_RUN: shared.flow_run_id,
             "MLFLOW_TRACKING_URI": shared.sender.uri,
         }
-        self.refusals = refusals(root, {graph[address].recipe for address in stale})
         self.runs = {
             stage.recipe: LiveRun(
                 root, graph, stage.recipe, shared.flow_run_id, shared.sender, tags
@@ -310,14 +311,3 @@ class Progress:
             self._artifact = create_progress_artifact(percent, key=key, description=text)
         else:
             update_progress_artifact(self._artifact, percent, description=text)
-
-
-def refusals(root: Path, recipes: set[str]) -> dict[str, str]:
-    """Find what any stage of these recipes would refuse, before the first of them runs."""
-    if not recipes:
-        return {}
-    from stages.check import check_recipe
-
-    found = read_recipes(root / PARAMS_FILE)
-    problems = {r: check_recipe(r, values) for r, values in found.items() if r in recipes}
-    return {recipe: "\n".join(those) for recipe, those in problems.items() if those}

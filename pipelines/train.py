@@ -114,7 +114,8 @@ def run_pipeline(root: Path, chosen: Sequence[str], jobs: int | None, refresh: b
     found = ahead.of(chosen) if ahead else find_changes(root, chosen, refresh=refresh)
     try:
         with open_resources(root, jobs, len(found.stale), AHEAD) as shared:
-            states = run_all(Session(root, found.graph, found.stale, found.forced, shared))
+            session = Session(root, found.graph, found.stale, found.forced, found.refusals, shared)
+            states = run_all(session)
     finally:
         if found.stale:
             sort_lock(root, found.order)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipelines.graph import Graph, Pipeline, of_recipes, with_ancestors
+from pipelines.changes import find_changes
+from pipelines.graph import Graph, with_ancestors
 from pipelines.places import runs_folder
 from pipelines.run_key import is_unpinned, run_key
 from pipelines.runs import RunFolder
@@ -134,13 +135,12 @@ def run_variant(
     tags = tags or {}
     with workspace(root, overrides, values, shared.stop, state) as folder:
         with PREPARING:
-            pipeline = Pipeline(folder)
-            graph = of_recipes(pipeline.graph, [recipe])
-            session = Session(folder, graph, pipeline.changed(graph), set(), shared, tags)
-            pipeline.close()
-        if refused := session.refusals.get(recipe):
+            found = find_changes(folder, [recipe])
+            graph, refused = found.graph, found.refusals
+            session = Session(folder, graph, found.stale, set(), refused, shared, tags)
+        if recipe in refused:
             remove(folder)
-            raise UserError(f"{recipe} was not started: {refused}")
+            raise UserError(f"{recipe} was not started: {refused[recipe]}")
         done: list[str] = []
         with ended(session, done, folder):
             # The run key counts what no checksum pins by its content, so that must be here.

@@ -41,13 +41,19 @@ from stages.warm import (
     DEFAULT_ADDRESS,
     REFUSED,
     STARTED,
-    read_by_imports,
+    kind_of_process,
     receive_request,
     set_environment,
 )
 from thaw.core.errors import UserError
 
 BACKLOG = 128
+# What a process does at a signal that it was not told to ignore.
+USUAL: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 # Found before there are forks: to look at thousands of names takes each of them ten milliseconds.
 OURS = [name for name in sys.modules if name.partition(".")[0] in {"pipelines", "stages", "thaw"}]
 # All that stages and `dvc repro` import from elsewhere; a test compares.
@@ -76,7 +82,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     parser.add_argument("--until", type=int, metavar="PID", help="serve until this process ends")
     chosen = parser.parse_args(arguments)
     set_environment()
-    before = dict(os.environ)
+    kind = kind_of_process(os.environ)
     try:  # before the imports: who comes meanwhile waits
         listener, ends = open_listener(chosen.attached, chosen.until)
     except UserError as error:
@@ -84,7 +90,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     import_packages()
     if not ends:
         print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
-    serve(listener, before, [listener, *ends])
+    serve(listener, kind, ends)
     if chosen.attached is None:
         DEFAULT_ADDRESS.unlink(missing_ok=True)
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
@@ -178,38 +184,52 @@ def import_packages() -> None:
     gc.freeze()
 
 
-def serve(listener: socket.socket, environment: Mapping[str, str], waiting: Sequence[Any]) -> None:
+def serve(listener: socket.socket, kind: Mapping[str, Any], ends: Sequence[Any]) -> None:
     """Fork a keeper for each connection, until interrupted.
 
     Args:
         listener: where they come.
-        environment: in which the packages were imported.
-        waiting: the listener, and what else to end at as soon as it can be read.
+        kind: of the process that imported the packages.
+        ends: to end at as soon as it can be read.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     try:
         while True:
-            ready, _, _ = select.select(waiting, [], [])
+            ready, _, _ = select.select([listener, *ends], [], [])
             if listener not in ready:
                 return
             line, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                keep(line, environment)
+                keep(line, kind, lasts=not ends)
             line.close()
     except KeyboardInterrupt:
         return
 
 
-def keep(line: socket.socket, environment: Mapping[str, str]) -> NoReturn:
-    """Fork the module of a request, and stay to tell its end and to hand on signals."""
+def keep(line: socket.socket, kind: Mapping[str, Any], *, lasts: bool) -> NoReturn:
+    """Fork the module of a request, and stay to tell its end and to hand on signals.
+
+    Args:
+        line: to who asked.
+        kind: as for `serve`.
+        lasts: whether the worker ends with no other process.
+    """
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     received = receive_request(line)
     if received is None:
         os._exit(0)
     request, streams = received
-    if not fits(request, environment):
+    wanted = request.get("kind", {})  # a client of other code has none
+    other = [name for name in kind if wanted.get(name) != kind[name]]
+    if other:
+        print(
+            f"{request['module']} is not run from here: {' and '.join(other)} differ. "
+            "Start the worker anew if they do for good.",
+            flush=True,
+        )
+    if other or (request["lasting"] and not lasts):
         line.sendall(REFUSED)
         os._exit(0)
     module = os.fork()
@@ -242,12 +262,6 @@ def obey(line: socket.socket, module: int, ended: threading.Event) -> None:
     guard.end_group(module, ended.wait)
 
 
-def fits(request: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
-    """Say whether a fork would be what a new process would be."""
-    wanted = read_by_imports(request["environment"])
-    return request["prefix"] == sys.prefix and wanted == read_by_imports(environment)
-
-
 def become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
     """Run the module as `python -m` would, in this process, and end it."""
     os.chdir(request["cwd"])
@@ -260,7 +274,8 @@ def become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         os.dup2(stream, target)
         os.close(stream)
     sys.stdin, sys.stdout, sys.stderr = open_streams()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, usual in USUAL.items():
+        signal.signal(number, signal.SIG_IGN if number in request["ignored"] else usual)
     for name in OURS:
         del sys.modules[name]
     sys.path[0] = request["cwd"]

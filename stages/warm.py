@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,6 +172,7 @@ def start(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     streams: Sequence[int] = (0, 1, 2),
+    lasting: bool = False,
 ) -> Remote | None:
     """Ask a worker to run `python -m module`.
 
@@ -181,18 +183,22 @@ def start(
         cwd: the folder that it runs in and imports from (default: this process's).
         environment: instead of this process's.
         streams: file descriptors for its standard input, output and error.
+        lasting: whether to ask only a worker that ends with no other process.
 
     Returns:
         None if there is no worker, or none that would do the same as a new process.
     """
+    variables = ENVIRONMENT | dict(os.environ if environment is None else environment)
     request = {
         "module": module,
         "arguments": list(arguments),
         "cwd": str(cwd or Path.cwd()),
-        "environment": ENVIRONMENT | dict(os.environ if environment is None else environment),
-        "prefix": sys.prefix,
+        "environment": variables,
+        "kind": kind_of_process(variables),
+        "lasting": lasting,
         "umask": _umask(),
         "limits": limits(),
+        "ignored": [n for n in FORWARDED if signal.getsignal(n) is signal.SIG_IGN],
     }
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -209,11 +215,40 @@ def start(
     return None
 
 
+def is_served(address: Path) -> bool:
+    """Say whether a worker is there that lasts, and does what this process's children would do."""
+    with Path(os.devnull).open() as nothing:
+        streams = [nothing.fileno()] * 3
+        # A module that does nothing.
+        asked = start(address, "stages.warm", [], streams=streams, lasting=True)
+    if asked is None:
+        return False
+    with asked:
+        return asked.wait() == 0
+
+
 def receive_request(line: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Read what `start` sent: the request, and the file descriptors. None if it gave up."""
     head, streams, _, _ = socket.recv_fds(line, LENGTH.size, 3)
     text = _receive(line, LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else b""
     return (json.loads(text), streams) if text else None
+
+
+def kind_of_process(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Tell what a process is from its start on, and what it then imports depends on.
+
+    Args:
+        environment: that it starts with.
+    """
+    folders = [Path(path) for path in sys.path if path.endswith("-packages")]
+    installed = sorted(found.name for path in folders for found in path.glob("*.dist-info"))
+    return {
+        "environment": read_by_imports(environment),
+        "interpreter": sys.prefix,
+        "packages": zlib.crc32("\n".join(installed).encode()),  # with their versions
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+    }
 
 
 def read_by_imports(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from flows import FLOW
 from project import Project, environment, tiny_recipe
 from servers import until
 from test_dvc import output_hashes
 
 from pipelines import changes
-from stages.warm import LOG, read_by_imports, start
+from stages.warm import DEFAULT_ADDRESS, LOG, is_served, start
 
 WORKER = [sys.executable, "-m", "pipelines.warm_worker"]
 
@@ -85,8 +86,17 @@ def test_output_and_exit_code_are_the_same(
     )  # fmt: skip
 
 
-def run_probe(project: Project, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run a module, written for it, in a fork of the project's worker, in another folder."""
+def run_probe(
+    project: Project, code: str, *options: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a module, written for it, in a fork of the project's worker, in another folder.
+
+    Args:
+        project: with a worker.
+        code: of the module.
+        options: of the command `env`, by which it is asked for.
+        env: variables.
+    """
     folder = project.folder / "probe"
     folder.mkdir(exist_ok=True)
     (folder / "probe.py").write_text(textwrap.dedent(code))
@@ -95,8 +105,8 @@ def run_probe(project: Project, code: str, **env: str) -> subprocess.CompletedPr
         "sys.exit(run_warm('probe', ['an argument']))"
     )
     return project.run(
-        "env", "--chdir=probe", sys.executable, "-c", run, ok=False, THAW_WORKER="../.thaw/worker",
-        **env,
+        "env", "--chdir=probe", *options, sys.executable, "-c", run, ok=False,
+        THAW_WORKER="../.thaw/worker", **env,
     )  # fmt: skip
 
 
@@ -141,6 +151,22 @@ def test_a_fork_has_its_clients_folder_environment_limits_and_arguments(
         folder, "here", "SHLVL" in os.environ, ["an argument"], files, "__main__", folder,
     ]  # fmt: skip
     assert (done.stderr, done.returncode) == ("to standard error\n", 7)
+
+
+@pytest.mark.parametrize("ignored", [[], ["HUP"], ["INT", "TERM"]])
+def test_a_fork_ignores_the_signals_that_its_client_was_told_to_ignore(
+    project: Project, worker: psutil.Process, ignored: list[str]
+) -> None:
+    done = run_probe(
+        project,
+        """
+        import json, signal
+        signals = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
+        print(json.dumps([n.name for n in signals if signal.getsignal(n) == signal.SIG_IGN]))
+        """,
+        *(f"--ignore-signal={name}" for name in ignored),
+    )
+    assert json.loads(done.stdout) == [f"SIG{name}" for name in ignored]
 
 
 def test_an_uncaught_error_is_shown(project: Project, worker: psutil.Process) -> None:
@@ -239,14 +265,31 @@ def test_a_signal_ends_client_and_fork(
         (warm.folder / "params.yaml").write_text(before)
 
 
+@pytest.mark.parametrize(
+    ("command", "served"),
+    [
+        ([], True),
+        (["env", "OMP_NUM_THREADS=1"], False),
+        (["nice", "-n", "1"], False),
+        (["taskset", "-c", str(min(os.sched_getaffinity(0)))], len(os.sched_getaffinity(0)) == 1),
+    ],
+)
 def test_a_worker_that_would_do_otherwise_is_not_used(
-    project: Project, worker: psutil.Process
+    project: Project, worker: psutil.Process, command: list[str], served: bool
 ) -> None:
-    address = Path(os.path.relpath(project.folder / ".thaw/worker"))
-    other = os.environ | {"OMP_NUM_THREADS": "1"}
-    assert read_by_imports(other) != read_by_imports(os.environ)
-    assert start(address, "this", [], environment=other) is None
-    assert start(address.with_name("nobody"), "this", []) is None
+    ask = "import sys, stages.warm as w; print(w.is_served(w.DEFAULT_ADDRESS))"
+    assert project.run(*command, sys.executable, "-c", ask).stdout == f"{served}\n"
+
+
+def test_a_worker_of_other_packages_is_not_used(
+    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = Path(os.path.relpath(project.folder / DEFAULT_ADDRESS))
+    assert is_served(address)
+    assert not is_served(address.with_name("nobody"))
+    (tmp_path / "site-packages" / "new-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site-packages")])
+    assert not is_served(address)
 
 
 def test_one_worker_is_enough(project: Project, worker: psutil.Process) -> None:
@@ -314,6 +357,7 @@ def test_a_worker_ends_with_a_killed_dvc(new_project: Callable[[], Project]) -> 
     while "torch is there" not in dvc.stdout.readline():
         assert dvc.poll() is None
     assert workers(project)
+    assert not is_served(project.folder / DEFAULT_ADDRESS)  # for a flow, which outlives it perhaps
     dvc.kill()
     until(lambda: not (project.folder / ".thaw/worker").exists(), "end of the worker")
     for asking in psutil.process_iter(["cmdline", "cwd"]):
@@ -338,9 +382,17 @@ def test_there_is_no_worker_for_what_has_ended(project: Project) -> None:
     assert done.stderr == f"process {ended.pid}, which the worker was for, has ended.\n"
 
 
+@pytest.fixture(scope="module")
+def idle(new_project: Callable[[], Project], shapes_archive: Path) -> Project:
+    """A project without a worker, with all still to do."""
+    project = new_project()
+    project.write_recipes({"tiny": tiny_recipe(shapes_archive)})
+    return project
+
+
 @pytest.mark.parametrize(("worth", "told"), [(3, "0 False"), (1000, "no worker")])
 def test_where_there_is_enough_to_do_a_worker_is_started_ahead(
-    project: Project, worth: int, told: str
+    idle: Project, worth: int, told: str
 ) -> None:
     code = f"""
         from pathlib import Path
@@ -354,7 +406,7 @@ def test_where_there_is_enough_to_do_a_worker_is_started_ahead(
                     code = remote.wait()
         print(f"{{code}} {{address.exists()}}" if address else "no worker")
         """
-    done = project.run("python", "-c", textwrap.dedent(code))
+    done = idle.run("python", "-c", textwrap.dedent(code))
     assert done.stdout.splitlines()[-1] == told
 
 
@@ -376,3 +428,12 @@ def test_a_worker_that_was_started_ahead_is_the_only_one(
         with changes.worker_for(tmp_path, 2, stand_in if ahead else None) as address:
             assert address == found
     assert started == [tmp_path / LOG] * 2
+
+
+@pytest.mark.slow
+def test_a_flow_takes_the_worker_that_was_started_by_hand(
+    warm: Project, prefect: dict[str, str]
+) -> None:
+    done = warm.run(*FLOW, "tiny", **prefect)
+    assert int(done.stdout.split(" Ran,")[0].split()[-1]) >= changes.WORTH_A_WORKER
+    assert not (warm.folder / LOG).exists()  # which a worker of its own would have begun

@@ -14,6 +14,7 @@ from dvc.utils.serialize import _yaml
 from project import ROOT
 
 from pipelines import dvc_command
+from pipelines.lock_text import stage_texts
 
 NAMES = ("split@a", "pack@a", "fit@b-2", "record", "trail:ing")
 ODD = ["on", "1e3", "2.50", "~", "a: b", "# c", "", "x " * 60, "two\nlines\n", "é", "'q'", "-"]
@@ -108,7 +109,7 @@ def test_the_same_bytes_are_written(
 
 
 def test_the_file_is_written_at_once(lock: Path) -> None:
-    texts = dvc_command.stage_texts(lock.read_text())
+    texts = stage_texts(lock.read_text())
     content = dvc_command.Lock(texts or {}, {})
     content["stages"]["new"] = stage(7)
     written: list[str] = []
@@ -172,7 +173,7 @@ def test_the_digits_of_other_stages_stay(lock: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_file_that_dvc_did_not_write_so_is_left_to_dvc(text: str) -> None:
-    assert dvc_command.stage_texts(text) is None
+    assert stage_texts(text) is None
 
 
 def test_of_all_commands_it_has_repro_alone() -> None:

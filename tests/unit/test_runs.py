@@ -486,7 +486,7 @@ def test_a_session_asks_for_slots_by_rank(monkeypatch: pytest.MonkeyPatch) -> No
         slots=Asked(), stop=threading.Event(), unseen=threading.Event(), worker=None,
         sender=SimpleNamespace(uri=""), flow_run_id="1",
     )  # fmt: skip
-    work = session.Session(ROOT, graph, set(graph), set(), shared).work
+    work = session.Session(ROOT, graph, set(graph), set(), {}, shared).work
     assert [work(stage) for stage in graph.values()] == ["Ran"] * 5
     assert sorted(asked, key=asked.__getitem__, reverse=True) == [
         "code", "weights@source_sample", "split@pets_sample", "split@biwi_sample",
