@@ -5,12 +5,17 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 
 from pipelines import guard
 from thaw.core.errors import UserError
@@ -35,9 +40,9 @@ def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int
     Returns:
         0, 1 if anything failed, 130 when interrupted.
     """
-    keep_server_until_told()
     try:
-        state = run()
+        with temporary_server():
+            state = run()
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -48,12 +53,16 @@ def run_flow(run: Callable[[], State], interrupted: str = "interrupted.") -> int
     return 0 if state.is_completed() else 1
 
 
-def keep_server_until_told() -> None:
-    """Let Ctrl-C reach the flow and not its temporary server, which is to be told how it ended.
+@contextmanager
+def temporary_server() -> Iterator[None]:
+    """Mind the server that Prefect starts for a flow where the user runs none.
 
-    A terminal sends it to all processes of a group.
+    Ctrl-C is to reach the flow and not its server, which is to be told how it ended: a terminal
+    sends it to all processes of a group. And nobody asks such a server for a flow's heartbeat,
+    whose end takes Prefect up to a second.
     """
     if PREFECT_API_URL.value():
+        yield
         return
     # Takes a second to import; with a server of one's own nobody needs it.
     from prefect.server.api import server
@@ -61,6 +70,8 @@ def keep_server_until_told() -> None:
     vars(server)["subprocess"] = SimpleNamespace(
         Popen=TemporaryServer, TimeoutExpired=subprocess.TimeoutExpired
     )
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 class TemporaryServer(subprocess.Popen[bytes]):
