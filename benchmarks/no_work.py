@@ -3,8 +3,9 @@
 `python -m benchmarks.no_work` makes a clone of this project with a pipeline of seven stages, one
 after the other, that write a file each, and runs it in turn: by `dvc repro` with each stage a new
 process; by `dvc repro` with a warm worker that its first stage starts, and with one that was
-started by hand before; and by the flow, under a running Prefect server. Prints the seconds of the
-whole commands, and of six stages: from the end of the first to that of the last.
+started by hand before; and by the flow, under a running Prefect server, with the two latter workers
+as well. Prints the seconds of the whole commands, and of six stages: from the end of the first to
+that of the last.
 """
 
 import argparse
@@ -77,7 +78,8 @@ def compare(folder: Path, env: dict[str, str], rounds: int) -> None:
         "dvc repro, new processes": (dvc, {"THAW_WORKER": "none"}, False),
         "dvc repro, its worker": (dvc, {}, False),
         "dvc repro, a worker by hand": (dvc, {}, True),
-        "flow": (flow, {}, False),
+        "flow, its worker": (flow, {}, False),
+        "flow, a worker by hand": (flow, {}, True),
     }
     whole: dict[str, list[float]] = {way: [] for way in ways}
     six: dict[str, list[float]] = {way: [] for way in ways}

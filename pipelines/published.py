@@ -1,6 +1,7 @@
 """Add a published recipe to those that run: one line in params.yaml."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from thaw.core.files import replacing
 from thaw.params.base import did_you_mean
 
 
-def add_published(file: Path, wanted: list[str]) -> list[str]:
+def add_published(file: Path, wanted: Sequence[str]) -> list[str]:
     """Add recipes that are published but not yet run, with everything else left as it is.
 
     Args:
@@ -23,17 +24,29 @@ def add_published(file: Path, wanted: list[str]) -> list[str]:
     Raises:
         UserError: there is no such recipe anywhere, or no place to add it to.
     """
-    there = read_recipes(file)
-    published = read_group(file, "published")
-    lacking = [recipe for recipe in dict.fromkeys(wanted) if recipe not in there]
-    for recipe in lacking:
-        if recipe not in published:
-            known = list(dict.fromkeys([*there, *published]))
-            raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, known)}")
+    refuse_unknown(file, wanted)
+    there, published = read_recipes(file), read_group(file, "published")
     return [
         _add_line(file, "ratings" if is_of_ratings(published[recipe]) else "images", recipe)
-        for recipe in lacking
+        for recipe in dict.fromkeys(wanted)
+        if recipe not in there
     ]
+
+
+def refuse_unknown(file: Path, wanted: Sequence[str]) -> None:
+    """Refuse recipes that params.yaml does not know, published ones included.
+
+    Args:
+        file: params.yaml.
+        wanted: names of recipes.
+
+    Raises:
+        UserError: with the first of them, and what was meant perhaps.
+    """
+    known = list(dict.fromkeys([*read_recipes(file), *read_group(file, "published")]))
+    for recipe in wanted:
+        if recipe not in known:
+            raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, known)}")
 
 
 def find_recipe(file: Path, recipe: str) -> dict[str, Any]:
@@ -53,7 +66,7 @@ def find_recipe(file: Path, recipe: str) -> dict[str, Any]:
     raise UserError(f"{file.name}: no recipe {recipe}; {did_you_mean(recipe, list(there))}")
 
 
-def refuse_unadded(file: Path, wanted: list[str]) -> None:
+def refuse_unadded(file: Path, wanted: Sequence[str]) -> None:
     """Refuse published recipes that would have to be added to params.yaml.
 
     Args:

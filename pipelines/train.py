@@ -5,6 +5,7 @@ stages that it needs are through, beside all others that are. DVC decides what t
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ if __name__ == "__main__":
     be_brief_when_interrupted()
 
 from pipelines.changes import Ahead, find_changes  # noqa: E402
+from pipelines.published import add_published, refuse_unadded, refuse_unknown  # noqa: E402
+from thaw.core.errors import UserError  # noqa: E402
+
+PARAMS = Path("params.yaml")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,7 +38,32 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-CHOSEN = parse_arguments() if __name__ == "__main__" else None
+def check_request(
+    recipes: Sequence[str], overrides: Sequence[str] | None, jobs: int | None
+) -> None:
+    """Refuse what cannot be, before anything is begun.
+
+    Raises:
+        UserError: an unknown recipe, one that would have to be added first, or no jobs.
+    """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
+    refuse_unknown(PARAMS, recipes)
+    if overrides:
+        refuse_unadded(PARAMS, recipes)
+
+
+def read_request() -> argparse.Namespace:
+    """Read the command line, and refuse at once: Prefect takes seconds to start."""
+    chosen = parse_arguments()
+    try:
+        check_request(chosen.recipes, chosen.overrides, chosen.jobs)
+    except UserError as error:
+        sys.exit(str(error))
+    return chosen
+
+
+CHOSEN = read_request() if __name__ == "__main__" else None
 # What there is to do, found while Prefect is imported.
 AHEAD = (
     Ahead(Path.cwd(), CHOSEN.recipes)
@@ -50,11 +80,9 @@ from prefect.states import Completed, Failed  # noqa: E402
 from pipelines.arrivals import Arrivals  # noqa: E402
 from pipelines.flow_command import leave, run_flow  # noqa: E402
 from pipelines.graph import sort_lock  # noqa: E402
-from pipelines.published import add_published, refuse_unadded  # noqa: E402
 from pipelines.results import result_rows  # noqa: E402
 from pipelines.session import Session, open_resources, retried_task  # noqa: E402
 from pipelines.workspace import workspace  # noqa: E402
-from thaw.core.errors import UserError  # noqa: E402
 from thaw.params.base import plural  # noqa: E402
 
 
@@ -196,11 +224,8 @@ def train(
     root = Path.cwd()
     logger = get_run_logger()
     try:
-        if jobs is not None and jobs < 1:
-            raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
-        if overrides:
-            refuse_unadded(root / "params.yaml", recipes or [])
-        for line in add_published(root / "params.yaml", recipes or []):
+        check_request(recipes or [], overrides, jobs)
+        for line in add_published(PARAMS, recipes or []):
             logger.info("params.yaml: added %s", line)
         with place(root, overrides or []) as folder:
             done = run_pipeline(folder, recipes or [], jobs, refresh)

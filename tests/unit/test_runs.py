@@ -4,6 +4,8 @@ import difflib
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -329,6 +331,25 @@ def test_a_recipe_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no recipe petz; did you mean 'pets'"):
         add_published(file, ["pets", "petz"])
     assert file.read_text() == (ROOT / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["petz"], "params.yaml: no recipe petz; did you mean 'pets'?"),
+        (["pets", "-S", "recipes.pets.seed=1"], "pets: not under `recipes:` of params.yaml"),
+        (["pets_sample", "--jobs", "0"], "jobs: 0 stages at once. Give 1 or more"),
+    ],
+)
+def test_a_flow_refuses_what_cannot_be_before_it_imports_prefect(
+    arguments: list[str], said: str
+) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "pipelines.train", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(said)
+    assert "| prefect" not in done.stderr
+    assert "| pydantic" in done.stderr  # and it does tell of imports
 
 
 def test_training_is_limited_by_cores_and_gpus() -> None:
