@@ -20,10 +20,11 @@ from pipelines.graph import Graph, Pipeline, of_recipes
 from pipelines.run_key import is_unpinned
 from pipelines.warm_worker import attached_worker
 from stages.recipe import PARAMS_FILE, read_recipes
-from stages.warm import DEFAULT_ADDRESS, LOG, is_served
+from stages.warm import ADDRESS, DEFAULT_ADDRESS, LOG, is_served
 
 READ = ("params.yaml", "dvc.yaml", "dvc.lock", "stages", "thaw")
 SECONDS_NEW = 10.0
+LONGEST_SOCKET = 103  # bytes of a path, on any system
 WORTH_A_WORKER = 3  # stages: its imports take as long as those of two
 
 
@@ -182,20 +183,35 @@ def worker_for(root: Path, stages: float, ahead: Ahead | None) -> Iterator[Path 
 
 @contextmanager
 def some_worker(root: Path, stages: float) -> Iterator[Path | None]:
-    """Yield the address of the worker that was started by hand, or of one that ends with the block.
+    """Yield the address of a worker that serves stages in any folder; None if there is none.
+
+    The one that was started by hand in this process's folder, the project's; else one that ends
+    with the block. If the environment names a worker (``THAW_WORKER``), that one or none.
 
     Args:
-        root: where the stages run.
+        root: where the stages run, and the log is to be of a worker that is started.
         stages: how many may run; for a few, none is started.
     """
-    by_hand = DEFAULT_ADDRESS.absolute()
-    if stages and is_served(by_hand):
-        yield by_hand
-    elif stages < WORTH_A_WORKER:
+    named = os.environ.get(ADDRESS)
+    there = Path(named) if named else by_hand()
+    if stages and is_served(there):
+        yield there
+    elif named or stages < WORTH_A_WORKER:
         yield None
     else:
         with attached_worker(root / LOG) as address:
             yield address
+
+
+def by_hand() -> Path:
+    """Return where a worker is that was started by hand, from whatever folder it is looked for.
+
+    A socket's path is short. That of this process's folder is another word for a longer one.
+    """
+    plain = DEFAULT_ADDRESS.absolute()
+    if len(os.fsencode(plain)) <= LONGEST_SOCKET:
+        return plain
+    return Path(f"/proc/{os.getpid()}/cwd") / DEFAULT_ADDRESS
 
 
 def _tell(root: Path, recipes: Collection[str], tells: Connection, lives: int) -> NoReturn:

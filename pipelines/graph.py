@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from pipelines.dvc_params import params_read_once
-from pipelines.lock_text import HEAD, stage_texts
+from pipelines.lock_text import lock_of, stage_texts
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 from thaw.core.files import replacing
@@ -167,32 +167,32 @@ def sort_lock(root: Path, addresses: Sequence[str]) -> None:
 
     DVC appends a new stage when it is done; side by side, that would be by chance.
 
+    A file in which someone wrote comments is left as it is.
+
     Args:
         root: where it is.
         addresses: all stages, in order.
     """
     lock = root / "dvc.lock"
-    if not lock.exists() or sorted_lock(lock, addresses) is None:
+    if not lock.exists():
+        return
+    there = stage_texts(lock.read_text(encoding="utf-8"))
+    if there is not None and list(there) == in_order(there, addresses):
         return
     from dvc.repo import Repo  # takes long to import
 
     with closing(Repo(str(root), _wait_for_lock=True)) as repo, repo.lock:
-        text = sorted_lock(lock, addresses)
-        if text is not None:
-            with replacing(lock) as part:
-                part.write_text(text, encoding="utf-8")
+        there = stage_texts(lock.read_text(encoding="utf-8"))  # all of it: nobody is writing
+        if there is None:
+            return  # someone else has written in it
+        with replacing(lock) as part:
+            part.write_text(lock_of(there, in_order(there, addresses)), encoding="utf-8")
 
 
-def sorted_lock(lock: Path, addresses: Sequence[str]) -> str | None:
-    """Return dvc.lock in order; None if it is, or if no process of DVC has written all of it."""
-    there = stage_texts(lock.read_text(encoding="utf-8"))
-    if there is None:
-        return None
-    order = [address for address in addresses if address in there]
-    order += [address for address in there if address not in addresses]
-    if list(there) == order:
-        return None
-    return HEAD + "".join(there[address] for address in order)
+def in_order(there: Iterable[str], addresses: Sequence[str]) -> list[str]:
+    """Sort stages as `addresses` has them; those that it has not come last, as they are."""
+    known = set(there)
+    return [a for a in addresses if a in known] + [a for a in there if a not in set(addresses)]
 
 
 def are_files_guarded(noted: Path) -> bool:

@@ -1,6 +1,7 @@
 """dvc.lock as a text: what it says of each stage, without parsing it."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 HEAD = "schema: '2.0'\nstages:\n"
 STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
@@ -17,3 +18,8 @@ def stage_texts(text: str) -> dict[str, str] | None:
     if head != HEAD or foreign or not blocks or len(set(names)) < len(blocks):
         return None
     return {name: f"  {block}" for name, block in zip(names, blocks, strict=True)}
+
+
+def lock_of(texts: Mapping[str, str], addresses: Iterable[str]) -> str:
+    """Return a dvc.lock of some of the stages that `stage_texts` found, in this order."""
+    return HEAD + "".join(texts[address] for address in addresses)

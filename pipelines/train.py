@@ -20,9 +20,8 @@ if __name__ == "__main__":
 
 from pipelines.changes import Ahead, find_changes  # noqa: E402
 from pipelines.published import add_published, refuse_unadded, refuse_unknown  # noqa: E402
+from stages.recipe import PARAMS_FILE  # noqa: E402
 from thaw.core.errors import UserError  # noqa: E402
-
-PARAMS = Path("params.yaml")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,9 +47,9 @@ def check_request(
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"jobs: {jobs} stages at once. Give 1 or more, or leave it out.")
-    refuse_unknown(PARAMS, recipes)
+    refuse_unknown(PARAMS_FILE, recipes)
     if overrides:
-        refuse_unadded(PARAMS, recipes)
+        refuse_unadded(PARAMS_FILE, recipes)
 
 
 def read_request() -> argparse.Namespace:
@@ -225,7 +224,7 @@ def train(
     logger = get_run_logger()
     try:
         check_request(recipes or [], overrides, jobs)
-        for line in add_published(PARAMS, recipes or []):
+        for line in add_published(PARAMS_FILE, recipes or []):
             logger.info("params.yaml: added %s", line)
         with place(root, overrides or []) as folder:
             done = run_pipeline(folder, recipes or [], jobs, refresh)

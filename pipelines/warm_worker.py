@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,11 +49,13 @@ from stages.warm import (
 from thaw.core.errors import UserError
 
 BACKLOG = 128
+LONGEST_FOLDER = 70  # bytes of a path to which a socket's name can be added: all of it has 103
 # What a process does at a signal that it was not told to ignore.
 USUAL: dict[signal.Signals, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGQUIT: signal.SIG_DFL,
 }
 # Found before there are forks: to look at thousands of names takes each of them ten milliseconds.
 OURS = [name for name in sys.modules if name.partition(".")[0] in {"pipelines", "stages", "thaw"}]
@@ -74,7 +77,11 @@ PACKAGES = (
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Serve until interrupted, or until the one that it was started for has ended."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.warm_worker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.warm_worker",
+        description="Serve every flow, sweep and `dvc repro` that is started in this folder, until "
+        "Ctrl-C: their stages start at once.",
+    )
     parser.add_argument(
         "--attached", type=int, metavar="N",
         help="a listening socket's file descriptor: serve it until standard input closes",
@@ -83,14 +90,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     chosen = parser.parse_args(arguments)
     set_environment()
     kind = kind_of_process(os.environ)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:  # before the imports: who comes meanwhile waits
         listener, ends = open_listener(chosen.attached, chosen.until)
     except UserError as error:
         sys.exit(str(error))
-    import_packages()
-    if not ends:
-        print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
-    serve(listener, kind, ends)
+    with contextlib.suppress(KeyboardInterrupt):
+        import_packages()
+        if not ends:
+            print(f"Stages that are run in {Path.cwd()} are forked from here now.", flush=True)
+        serve(listener, kind, ends)
     if chosen.attached is None:
         DEFAULT_ADDRESS.unlink(missing_ok=True)
     os._exit(0)  # it has nothing to tidy up, and taking packages apart is slow
@@ -100,10 +109,13 @@ def open_listener(attached: int | None, until: int | None) -> tuple[socket.socke
     """Return the socket to serve, and what can be read as soon as the service is to end.
 
     Raises:
-        UserError: another worker has the address; or the process to serve for has ended.
+        UserError: another worker has the address; the process to serve for has ended; or this
+            folder is no project.
     """
     if attached is not None:
         return socket.socket(fileno=attached), [sys.stdin]
+    if not Path("dvc.yaml").exists():
+        raise UserError("There is no dvc.yaml here. Start the worker in the project's folder.")
     if until is None:
         return listen(DEFAULT_ADDRESS), []
     try:
@@ -123,8 +135,10 @@ def attached_worker(log: Path) -> Iterator[Path]:
         log: gets what the worker says.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    usual = tempfile.gettempdir()
+    short = usual if len(os.fsencode(usual)) < LONGEST_FOLDER else "/tmp"  # noqa: S108
     with (
-        tempfile.TemporaryDirectory(prefix="thaw-") as folder,
+        tempfile.TemporaryDirectory(prefix="thaw-", dir=short) as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
         log.open("w") as said,
     ):
@@ -185,52 +199,51 @@ def import_packages() -> None:
 
 
 def serve(listener: socket.socket, kind: Mapping[str, Any], ends: Sequence[Any]) -> None:
-    """Fork a keeper for each connection, until interrupted.
+    """Fork a keeper for each connection.
 
     Args:
         listener: where they come.
         kind: of the process that imported the packages.
-        ends: to end at as soon as it can be read.
+        ends: to end at as soon as it can be read; nothing for a worker that lasts.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
-    try:
-        while True:
-            ready, _, _ = select.select([listener, *ends], [], [])
-            if listener not in ready:
-                return
-            line, _ = listener.accept()
-            if os.fork() == 0:
+    while True:
+        ready, _, _ = select.select([listener, *ends], [], [])
+        if listener not in ready:
+            return
+        line, _ = listener.accept()
+        if os.fork() == 0:
+            try:
                 listener.close()
-                keep(line, kind, lasts=not ends)
-            line.close()
-    except KeyboardInterrupt:
-        return
+                keep(line, kind, lasting=not ends)
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(1)  # never back into the worker's own loop
+        line.close()
 
 
-def keep(line: socket.socket, kind: Mapping[str, Any], *, lasts: bool) -> NoReturn:
+def keep(line: socket.socket, kind: Mapping[str, Any], *, lasting: bool) -> NoReturn:
     """Fork the module of a request, and stay to tell its end and to hand on signals.
 
     Args:
         line: to who asked.
         kind: as for `serve`.
-        lasts: whether the worker ends with no other process.
+        lasting: whether the worker ends with no other process.
     """
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     received = receive_request(line)
     if received is None:
         os._exit(0)
     request, streams = received
     wanted = request.get("kind", {})  # a client of other code has none
-    other = [name for name in kind if wanted.get(name) != kind[name]]
-    if other:
-        print(
-            f"{request['module']} is not run from here: {' and '.join(other)} differ. "
-            "Start the worker anew if they do for good.",
-            flush=True,
-        )
-    if other or (request["lasting"] and not lasts):
+    differing = [name for name in kind if wanted.get(name) != kind[name]]
+    if differing or (request["lasting"] and not lasting) or not take_place(request):
         line.sendall(REFUSED)
+        with contextlib.suppress(OSError):  # nobody reads what it says
+            tell_of_refusal(differing)
         os._exit(0)
     module = os.fork()
     if module == 0:
@@ -254,6 +267,16 @@ def keep(line: socket.socket, kind: Mapping[str, Any], *, lasts: bool) -> NoRetu
     os._exit(0)
 
 
+def tell_of_refusal(differing: Sequence[str]) -> None:
+    """Say what a process had that is not the worker's, if anything."""
+    if differing:
+        print(
+            f"Not served: a process with other {' and other '.join(differing)} than this worker. "
+            "To serve such, start it anew.",
+            flush=True,
+        )
+
+
 def obey(line: socket.socket, module: int, ended: threading.Event) -> None:
     """Hand on the signals that come; when the other end closes, end the module."""
     with contextlib.suppress(ConnectionError):  # it was killed before it read the answer
@@ -262,14 +285,23 @@ def obey(line: socket.socket, module: int, ended: threading.Event) -> None:
     guard.end_group(module, ended.wait)
 
 
+def take_place(request: Mapping[str, Any]) -> bool:
+    """Take folder, umask and limits of who asked; return whether that could be."""
+    try:
+        os.chdir(request["cwd"])
+        for name, limit in request["limits"].items():
+            resource.setrlimit(getattr(resource, name), tuple(limit))
+    except (OSError, ValueError):  # ValueError: more than the worker may have
+        return False
+    os.umask(request["umask"])
+    return True
+
+
 def become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
     """Run the module as `python -m` would, in this process, and end it."""
-    os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    os.umask(request["umask"])
-    for name, limit in request["limits"].items():
-        resource.setrlimit(getattr(resource, name), tuple(limit))
+    time.tzset()
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)

@@ -46,6 +46,8 @@ def read_group(file: Path, group: str) -> dict[str, dict[str, Any]]:
         content = parse_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{file} is missing: run this in the project's root.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from None
     except MarkedYAMLError as error:
         raise UserError(f"{file}: {error.problem}{error.problem_mark or ''}".rstrip()) from None
     except (UnicodeDecodeError, YAMLError) as error:

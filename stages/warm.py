@@ -19,7 +19,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -35,14 +35,20 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "10000",
 }
+# Read once: to read it is to change it for a moment, for all threads.
+UMASK = os.umask(0o077)
+os.umask(UMASK)
 LENGTH = struct.Struct("!I")
 CODE = struct.Struct("!i")
 STARTED, REFUSED = b"S", b"R"
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+IGNORABLE = (*FORWARDED, signal.SIGQUIT)
+PATIENCE = 60.0  # seconds for an answer; a worker that still imports takes a few
 # What packages read while they are imported: a worker with other values cannot stand in.
 READ_BY_IMPORTS = (
-    "ATEN_", "DYLD_", "GOMP_", "KMP_", "LD_", "MALLOC_", "MKL_", "MPL", "NUMEXPR_", "OMP_",
-    "OPENBLAS_", "PYTHON", "PYTORCH_", "THP_", "TORCH",
+    "ARROW_", "ATEN_", "DYLD_", "GLIBC_", "GOMP_", "KMP_", "LANG", "LC_", "LD_", "MALLOC_", "MKL_",
+    "MPL", "NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PILLOW_", "PYTHON", "PYTORCH_", "THP_",
+    "TORCH",
 )  # fmt: skip
 READ_LATER = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
 
@@ -99,7 +105,7 @@ def run_warm(module: str, arguments: Sequence[str]) -> int | None:
     named = os.environ.get(ADDRESS)
     remote = start(Path(named or DEFAULT_ADDRESS), module, arguments)
     if remote is None:
-        if not named and (dvc := dvc_above()):
+        if not (named or is_taken(DEFAULT_ADDRESS)) and (dvc := dvc_above()):
             start_worker(dvc)
         return None
     with forwarded_signals(remote):
@@ -196,23 +202,36 @@ def start(
         "environment": variables,
         "kind": kind_of_process(variables),
         "lasting": lasting,
-        "umask": _umask(),
+        "umask": UMASK,
         "limits": limits(),
-        "ignored": [n for n in FORWARDED if signal.getsignal(n) is signal.SIG_IGN],
+        "ignored": [n for n in IGNORABLE if signal.getsignal(n) is signal.SIG_IGN],
     }
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.settimeout(PATIENCE)
     try:
         line.connect(str(address))
         text = json.dumps(request).encode()
         socket.send_fds(line, [LENGTH.pack(len(text))], list(streams))
         line.sendall(text)
         answer = _receive(line, 1)
-    except OSError:  # no worker, or one that just ended
+    except OSError:  # no worker, or one that just ended, or is stopped
         answer = b""
     if answer == STARTED:
+        line.settimeout(None)
         return Remote(line)
     line.close()
     return None
+
+
+def is_taken(address: Path) -> bool:
+    """Say whether a worker listens there, whomever it serves."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(PATIENCE)
+        try:
+            line.connect(str(address))
+        except OSError:
+            return False
+    return True
 
 
 def is_served(address: Path) -> bool:
@@ -271,7 +290,8 @@ def forwarded_signals(remote: Remote) -> Iterator[None]:
     """Hand on the signals that this process gets."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        remote.signal(number)
+        with suppress(OSError):  # it has just ended
+            remote.signal(number)
 
     before = {number: signal.signal(number, hand_on) for number in FORWARDED}
     try:
@@ -279,12 +299,6 @@ def forwarded_signals(remote: Remote) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _receive(line: socket.socket, length: int) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -14,12 +15,20 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from flows import FLOW
-from project import Project, environment, tiny_recipe
+from project import ROOT, Project, environment, tiny_recipe
 from servers import until
 from test_dvc import output_hashes
 
 from pipelines import changes
-from stages.warm import DEFAULT_ADDRESS, LOG, is_served, start
+from stages.warm import (
+    DEFAULT_ADDRESS,
+    LOG,
+    is_served,
+    is_taken,
+    kind_of_process,
+    run_warm,
+    start,
+)
 
 WORKER = [sys.executable, "-m", "pipelines.warm_worker"]
 
@@ -271,7 +280,7 @@ def test_a_signal_ends_client_and_fork(
         ([], True),
         (["env", "OMP_NUM_THREADS=1"], False),
         (["nice", "-n", "1"], False),
-        (["taskset", "-c", str(min(os.sched_getaffinity(0)))], len(os.sched_getaffinity(0)) == 1),
+        (["env", "TZ=Asia/Tokyo"], True),
     ],
 )
 def test_a_worker_that_would_do_otherwise_is_not_used(
@@ -279,6 +288,15 @@ def test_a_worker_that_would_do_otherwise_is_not_used(
 ) -> None:
     ask = "import sys, stages.warm as w; print(w.is_served(w.DEFAULT_ADDRESS))"
     assert project.run(*command, sys.executable, "-c", ask).stdout == f"{served}\n"
+
+
+def test_a_worker_of_other_cores_is_not_used(project: Project, worker: psutil.Process) -> None:
+    mine = worker.cpu_affinity()
+    kind = kind_of_process(os.environ)
+    assert kind["cores"] == mine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.warm.kind_of_process", lambda _: kind | {"cores": [*mine, 1000]})
+        assert not is_served(project.folder / DEFAULT_ADDRESS)
 
 
 def test_a_worker_of_other_packages_is_not_used(
@@ -290,6 +308,98 @@ def test_a_worker_of_other_packages_is_not_used(
     (tmp_path / "site-packages" / "new-1.0.dist-info").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site-packages")])
     assert not is_served(address)
+
+
+def test_a_stopped_worker_is_not_waited_for(
+    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = project.folder / DEFAULT_ADDRESS
+    worker.suspend()
+    try:
+        asking = subprocess.Popen(
+            [sys.executable, "-m", "stages", "check"], cwd=project.folder, env=environment(),
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: len(psutil.Process(asking.pid).net_connections("unix")) > 0, "question")
+        asking.send_signal(signal.SIGINT)
+        assert asking.wait(60) == 130
+        assert asking.stderr.readline() == "interrupted.\n"  # which the worker has as well
+        monkeypatch.setattr("stages.warm.PATIENCE", 0.3)
+        assert not is_served(address)
+        assert is_taken(address)
+    finally:
+        worker.resume()
+    monkeypatch.undo()
+    assert is_served(address)
+
+
+def test_what_a_worker_cannot_become_it_refuses(project: Project, worker: psutil.Process) -> None:
+    address = project.folder / DEFAULT_ADDRESS
+    assert start(address, "stages.warm", [], cwd=project.folder / "removed") is None
+
+
+def test_a_process_that_was_refused_has_no_second_worker_started(
+    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("THAW_WORKER", raising=False)
+    monkeypatch.setattr("stages.warm.dvc_above", os.getpid)
+    monkeypatch.setattr("stages.warm.start_worker", lambda until: pytest.fail("another worker"))
+    assert run_warm("this", []) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_ended_while_it_imports_leaves_nothing(
+    new_project: Callable[[], Project], number: signal.Signals
+) -> None:
+    folder = new_project().folder
+    with subprocess.Popen(
+        WORKER, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as starting:
+        until((folder / DEFAULT_ADDRESS).exists, "socket")
+        starting.send_signal(number)
+        assert starting.communicate(timeout=60) == (None, "")
+    assert starting.returncode == 0
+    assert not (folder / DEFAULT_ADDRESS).exists()
+
+
+def test_a_worker_is_started_in_a_project(tmp_path: Path) -> None:
+    done = subprocess.run(
+        WORKER, cwd=tmp_path, env=environment() | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "There is no dvc.yaml here. Start the worker in the project's folder.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flow_takes_the_worker_that_is_named_or_none(
+    project: Project, worker: psutil.Process, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = project.folder / DEFAULT_ADDRESS
+    monkeypatch.chdir(project.folder)
+    for named, stages, found in (
+        ("", 1, address), ("none", 9, None), (str(address), 1, address), ("", 0, None),
+    ):  # fmt: skip
+        monkeypatch.setenv("THAW_WORKER", named)
+        with changes.some_worker(tmp_path, stages) as taken:
+            assert taken == found
+
+
+def test_a_worker_in_a_deep_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("deep" * 30)
+    (deep / DEFAULT_ADDRESS.parent).mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(DEFAULT_ADDRESS))
+        listener.listen()
+        monkeypatch.setenv("SOME", "where")
+        assert is_taken(changes.by_hand())
+    monkeypatch.chdir(tmp_path)
+    assert changes.by_hand() == tmp_path / DEFAULT_ADDRESS
 
 
 def test_one_worker_is_enough(project: Project, worker: psutil.Process) -> None:
@@ -414,6 +524,7 @@ def test_a_worker_that_was_started_ahead_is_the_only_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
+    monkeypatch.chdir(tmp_path)
 
     @contextmanager
     def another(log: Path) -> Iterator[Path]:
@@ -434,6 +545,11 @@ def test_a_worker_that_was_started_ahead_is_the_only_one(
 def test_a_flow_takes_the_worker_that_was_started_by_hand(
     warm: Project, prefect: dict[str, str]
 ) -> None:
+    noted = warm.folder / "noted"
+    command = warm.folder / "stages/command.py"
+    tell = f"import sys\nopen({str(noted)!r}, 'a').write(f\"{{'torch' in sys.modules}} \")\n"
+    command.write_text(command.read_text().replace("import ", f"{tell}import ", 1))
     done = warm.run(*FLOW, "tiny", **prefect)
     assert int(done.stdout.split(" Ran,")[0].split()[-1]) >= changes.WORTH_A_WORKER
+    assert set(noted.read_text().split()) == {"True"}
     assert not (warm.folder / LOG).exists()  # which a worker of its own would have begun

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from project import ROOT
 
 from pipelines.changes import find_changes
-from pipelines.graph import are_files_guarded
+from pipelines.graph import are_files_guarded, sort_lock
 from thaw.core.errors import UserError
 
 PIPELINE = """
@@ -124,6 +125,73 @@ def test_the_other_process_ends_with_the_one_that_asked(project: Path, seconds: 
     while psutil.pid_exists(int(done.stdout)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_what_stages_would_refuse_is_found_ahead(project: Path) -> None:
+    said = look_ahead(project, "print(*ahead.changes(Path.cwd()).refusals.items())")
+    assert said.startswith("('new', ")
+    assert "done" not in said  # nothing of it is stale
+
+
+def test_half_an_answer_does_not_count(project: Path) -> None:
+    half = "import os; from pipelines import changes; changes.refusals = lambda *_: os._exit(0)"
+    code = [f"import sys; sys.path.insert(0, {str(ROOT)!r})", half, AHEAD]
+    tell = "print(ahead.changes(Path.cwd()))"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*code, tell])],
+        cwd=project, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+ENTRIES = {name: f"  {name}:\n    cmd: echo {name}\n" for name in ("one", "two", "old", "three")}
+
+
+def write_lock(project: Path, *names: str, text: str = "") -> str:
+    content = f"schema: '2.0'\nstages:\n{''.join(ENTRIES[name] for name in names)}{text}"
+    (project / "dvc.lock").write_text(content)
+    return content
+
+
+def test_a_lock_is_put_in_order(project: Path) -> None:
+    sort_lock(project, ["one", "two", "three"])
+    assert (project / "dvc.lock").exists()  # with `split@done`, of which nobody was told
+    write_lock(project, "old", "three", "two")
+    sort_lock(project, ["one", "two", "three"])
+    assert (project / "dvc.lock").read_text() == write_lock(project, "two", "three", "old")
+
+
+def test_a_lock_that_someone_wrote_in_is_left_as_it_is(project: Path) -> None:
+    text = write_lock(project, "two", "one", text="# mine\n")
+    sort_lock(project, ["one", "two"])
+    assert (project / "dvc.lock").read_text() == text
+
+
+def test_a_lock_in_order_is_not_written(project: Path) -> None:
+    write_lock(project, "one", "two")
+    before = (project / "dvc.lock").stat()
+    sort_lock(project, ["one", "two"])
+    after = (project / "dvc.lock").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_lock_that_is_being_written_is_waited_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write_lock(project, "two", "one")
+    (project / "dvc.lock").write_text(whole[:-5])
+    from dvc.repo import Repo
+
+    class Finished(Repo):
+        """As if the other process had ended by the time that the lock is had."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            (project / "dvc.lock").write_text(whole)
+
+    monkeypatch.setattr("dvc.repo.Repo", Finished)
+    sort_lock(project, ["one", "two"])
+    assert (project / "dvc.lock").read_text() == write_lock(project, "one", "two")
 
 
 def test_what_was_found_in_another_folder_does_not_count(project: Path) -> None:

@@ -17,6 +17,7 @@ from stages.check import RATINGS_STAGES, STAGES, VISION_STAGES
 from stages.code import FOLDER, direct_imports, imported_files
 from stages.recipe import SECTIONS, is_of_ratings, read_recipes, shared_sections
 from stages.training import FEATURE_MODULES
+from thaw.core.errors import UserError
 from thaw.params.base import RESERVED
 
 ROOT = Path(__file__).parents[2]
@@ -243,6 +244,12 @@ def test_what_is_no_parameters_file_is_refused(
     tmp_path: Path, content: object, message: str
 ) -> None:
     assert message in checked(tmp_path, content)
+
+
+def test_a_params_file_that_is_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(UserError, match=r"params.yaml cannot be read: Is a directory\."):
+        read_recipes(tmp_path / "params.yaml")
 
 
 def test_cached_features_depend_on_all_that_makes_them() -> None:

@@ -16,12 +16,14 @@ from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from project import ROOT
 
 from pipelines import arrivals, session
 from pipelines.arrivals import Arrivals
 from pipelines.dvc_params import params_read_once
 from pipelines.environment import DEFAULTS, set_defaults
+from pipelines.flow_command import temporary_server
 from pipelines.graph import Stage, of_recipes, urgencies, with_ancestors
 from pipelines.live import LiveRun
 from pipelines.places import project_root, tracking_uri
@@ -351,6 +353,12 @@ def test_a_flow_refuses_what_cannot_be_before_it_imports_prefect(
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "pydantic" in imported
     assert "prefect" not in imported
+
+
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:1/api"])
+def test_only_a_server_of_ones_own_is_told_of_heartbeats(url: str) -> None:
+    with temporary_settings({PREFECT_API_URL: url or None}), temporary_server():
+        assert (get_current_settings().flows.heartbeat_frequency is None) == (not url)
 
 
 def test_training_is_limited_by_cores_and_gpus() -> None:
