@@ -173,7 +173,10 @@ def test_a_fork_ignores_the_signals_that_its_client_was_told_to_ignore(
         signals = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
         print(json.dumps([n.name for n in signals if signal.getsignal(n) == signal.SIG_IGN]))
         """,
-        *(f"--ignore-signal={name}" for name in ignored),
+        *(
+            f"--{'ignore' if name in ignored else 'default'}-signal={name}"
+            for name in ("HUP", "INT", "TERM")
+        ),
     )
     assert json.loads(done.stdout) == [f"SIG{name}" for name in ignored]
 
