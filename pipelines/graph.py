@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from pipelines.dvc_params import params_read_once
-from pipelines.lock_text import lock_of, stage_texts
+from pipelines.lock_text import in_order
 from stages.recipe import read_recipes
 from thaw.core.errors import UserError
 from thaw.core.files import replacing
@@ -176,23 +176,16 @@ def sort_lock(root: Path, addresses: Sequence[str]) -> None:
     lock = root / "dvc.lock"
     if not lock.exists():
         return
-    there = stage_texts(lock.read_text(encoding="utf-8"))
-    if there is not None and list(there) == in_order(there, addresses):
+    text = lock.read_text(encoding="utf-8")
+    if in_order(text, addresses) == text:
         return
     from dvc.repo import Repo  # takes long to import
 
     with closing(Repo(str(root), _wait_for_lock=True)) as repo, repo.lock:
-        there = stage_texts(lock.read_text(encoding="utf-8"))  # all of it: nobody is writing
-        if there is None:
-            return  # someone else has written in it
-        with replacing(lock) as part:
-            part.write_text(lock_of(there, in_order(there, addresses)), encoding="utf-8")
-
-
-def in_order(there: Iterable[str], addresses: Sequence[str]) -> list[str]:
-    """Sort stages as `addresses` has them; those that it has not come last, as they are."""
-    known = set(there)
-    return [a for a in addresses if a in known] + [a for a in there if a not in set(addresses)]
+        text = lock.read_text(encoding="utf-8")  # all of it: nobody is writing
+        if (wanted := in_order(text, addresses)) not in (None, text):
+            with replacing(lock) as part:
+                part.write_text(wanted, encoding="utf-8")
 
 
 def are_files_guarded(noted: Path) -> bool:

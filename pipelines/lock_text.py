@@ -1,7 +1,7 @@
 """dvc.lock as a text: what it says of each stage, without parsing it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 
 HEAD = "schema: '2.0'\nstages:\n"
 STAGE = re.compile(r"^  (?=\S)", re.MULTILINE)  # where a stage begins
@@ -20,6 +20,14 @@ def stage_texts(text: str) -> dict[str, str] | None:
     return {name: f"  {block}" for name, block in zip(names, blocks, strict=True)}
 
 
-def lock_of(texts: Mapping[str, str], addresses: Iterable[str]) -> str:
-    """Return a dvc.lock of some of the stages that `stage_texts` found, in this order."""
-    return HEAD + "".join(texts[address] for address in addresses)
+def in_order(text: str, addresses: Sequence[str]) -> str | None:
+    """Return dvc.lock with its stages in the order of `addresses`, and others after them.
+
+    Returns:
+        None if the text is not as DVC writes it.
+    """
+    there = stage_texts(text)
+    if there is None:
+        return None
+    first = [address for address in addresses if address in there]
+    return HEAD + "".join(there[address] for address in dict.fromkeys([*first, *there]))

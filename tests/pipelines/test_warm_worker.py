@@ -399,7 +399,6 @@ def test_a_worker_in_a_deep_folder_is_found(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(DEFAULT_ADDRESS))
         listener.listen()
-        monkeypatch.setenv("SOME", "where")
         assert is_taken(changes.by_hand())
     monkeypatch.chdir(tmp_path)
     assert changes.by_hand() == tmp_path / DEFAULT_ADDRESS
