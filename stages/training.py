@@ -39,9 +39,9 @@ from thaw.training.model import (
 )
 from thaw.training.precision import choose_precision, keep_depthwise_fp32
 from thaw.training.resume import Checkpoint
+from thaw.vision.compiled_body import fold_and_compile
 from thaw.vision.features import FeatureCache, compute_features
 from thaw.vision.fixed_norms import apply_norms_in_convolutions, norms_are_applied
-from thaw.vision.folding import fold_batch_norms
 from thaw.vision.items import read_items
 from thaw.vision.losses import LOSSES
 from thaw.vision.metrics import measure, measure_labels, measure_points
@@ -55,8 +55,9 @@ FEATURE_MODULES = [
     "thaw.core.randomness",
     "thaw.pack",
     *(f"thaw.training.{name}" for name in ("augment", "batches", "body", "model", "precision")),
-    *(f"thaw.vision.{name}" for name in ("features", "folding", "items", "split_images", "task")),
-]  # fmt: skip
+    *(f"thaw.vision.{name}" for name in ("compiled_body", "features", "folding", "items")),
+    *(f"thaw.vision.{name}" for name in ("split_images", "task")),
+]
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def feature_batches(training: Training, batch_size: int) -> FeatureBatches:
     @functools.cache
     def frozen() -> Network:
         # Only in fp32 is the difference no more than rounding.
-        return fold_batch_norms(network) if training.precision == "fp32" else network
+        return fold_and_compile(network) if training.precision == "fp32" else network
 
     def features(name: str, images: Images, view: View) -> torch.Tensor:
         return cache.get(

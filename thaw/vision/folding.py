@@ -40,14 +40,25 @@ def fold_batch_norms(network: Network) -> Network:
     So is each activation that alone follows a convolution, unless weights are no numbers: of those
     a fused one would make numbers. The same function up to rounding; the head is shared.
     """
+    body = folded(network.body)
+    if has_numbers(body):
+        apply_activations(body)
+    return Network(Body(body), network.head).to(memory_format=torch.channels_last)
+
+
+def folded(body: nn.Module) -> fx.GraphModule:
+    """Return a copy, in eval mode, whose batch norms are part of the convolutions before them."""
     # Seconds to import, and only needed where features are computed.
     from torch.fx.experimental.optimization import fuse
 
-    body = fuse(network.body.eval())
-    assert isinstance(body, fx.GraphModule)
-    if all(parameter.isfinite().all() for parameter in body.parameters()):
-        apply_activations(body)
-    return Network(Body(body), network.head).to(memory_format=torch.channels_last)
+    copy = fuse(body.eval())
+    assert isinstance(copy, fx.GraphModule)
+    return copy
+
+
+def has_numbers(body: nn.Module) -> bool:
+    """Say whether all weights are numbers; if not, no activation must make numbers of them."""
+    return all(bool(parameter.isfinite().all()) for parameter in body.parameters())
 
 
 def apply_activations(body: fx.GraphModule) -> None:
