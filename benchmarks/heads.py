@@ -57,12 +57,12 @@ import sys; from pathlib import Path; import torch
 from stages.common.paths import Paths; from stages.recipe import read_params
 from stages.fit_frozen import Params; from stages.training import open_training
 from thaw.vision.features import compute_features
-from thaw.vision.folding import fold_batch_norms
+from thaw.vision.compiled_body import fold_and_compile
 from thaw.training.model import load_weights
 recipe, target, views = sys.argv[1], sys.argv[2], int(sys.argv[3])
 opened = open_training(read_params(recipe, Params), Paths(recipe), "fit_frozen")
 load_weights(Paths(recipe).pretrained, opened.network.body)
-body, images = fold_batch_norms(opened.network), opened.training
+body, images = fold_and_compile(opened.network), opened.training
 seen = [images.plain()] + [images.random(42, "views", v) for v in range(views)]
 features = [compute_features(body, images, view, "fp32", "features") for view in seen]
 torch.save({"features": torch.stack(features), "targets": images.targets}, target)

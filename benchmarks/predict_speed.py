@@ -4,9 +4,10 @@
     python -m benchmarks.predict_speed resnet34 --archives ARCHIVES
 
 A thousand photos of the pets archive (some twice) are decoded, seen as in validation and answered,
-beside the model's forward pass of as many images that are on the device already, the same model
-made quick in the same way, in turn in one process. The works are those of images_beside_fastai.py;
-the model has not been trained, which changes no speed. Prints images per second and the share.
+beside the model's forward pass of as many images that are on the device already, in turn in one
+process: of the model as it is, in the same precision, channels last, and of the model made quick in
+the same way. The works are those of images_beside_fastai.py; the model has not been trained, which
+changes no speed. Prints images per second and predict's share of them.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from benchmarks.warm_stages import warm_stages
 from stages.common.torch_setup import set_up_torch
 from thaw.bands import reader
 from thaw.predict import BATCH, answers
-from thaw.predictor import Predictor, open_predictor
+from thaw.predictor import Predictor, open_model, open_predictor
 from thaw.training.precision import autocast
 
 IMAGES = 1000
@@ -57,14 +58,20 @@ def prepare(folder: Path, chosen: argparse.Namespace) -> Predictor:
         for stage in STAGES:
             run(folder, stage, "pets")
     set_up_torch(values["threads"])
-    return open_predictor(folder / "models/pets")
+    return open_predictor(folder / "models/pets", IMAGES)
 
 
 def compare(predictor: Predictor, folder: Path, rounds: int) -> None:
     """Answer for the files, and run the model alone, in turn."""
     files = sorted(folder.glob("data/pets/raw/oxford-iiit-pet/images/*.jpg"))
     files = (files * (IMAGES // len(files) + 1))[:IMAGES]
-    ways = {"predict": from_files(predictor, files), "bare": forward(predictor, files[0])}
+    as_it_is = open_model(folder / "models/pets")
+    as_it_is.network.to(memory_format=torch.channels_last)
+    ways = {
+        "predict": from_files(predictor, files),
+        "bare, as it is": forward(as_it_is, files[0]),
+        "bare, made quick": forward(predictor, files[0]),
+    }
     for run in ways.values():
         run()
     speeds: dict[str, list[float]] = {way: [] for way in ways}
@@ -75,10 +82,12 @@ def compare(predictor: Predictor, folder: Path, rounds: int) -> None:
             speeds[way].append(IMAGES / (time.perf_counter() - began))
     print(f"{predictor.precision}, {IMAGES} images in batches of {BATCH}")
     for way, found in speeds.items():
-        print(f"{way:8} {statistics.median(found):.1f} images/s, best {max(found):.1f}")
-    shares = [one / other for one, other in zip(*speeds.values(), strict=True)]
-    share = statistics.median(speeds["predict"]) / statistics.median(speeds["bare"])
-    print(f"share {share:.3f} ({min(shares):.3f} to {max(shares):.3f})")
+        shares = [one / other for one, other in zip(speeds["predict"], found, strict=True)]
+        share = statistics.median(speeds["predict"]) / statistics.median(found)
+        print(
+            f"{way:16} {statistics.median(found):.1f} images/s, best {max(found):.1f}; "
+            f"predict's share of it {share:.3f} ({min(shares):.3f} to {max(shares):.3f})"
+        )
 
 
 def from_files(predictor: Predictor, files: list[Path]) -> Callable[[], object]:

@@ -9,7 +9,6 @@ threads; the best of several alternating runs of each.
 import argparse
 import ctypes
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from thaw.training.body import Body
 from thaw.training.model import Network, build_network, parameter_groups, training_mode
 from thaw.training.optimizer import build_adamw
 from thaw.training.precision import autocast
+from thaw.vision.compiled_body import fold_and_compile
 from thaw.vision.fixed_norms import apply_norms_in_convolutions
 from thaw.vision.folding import fold_batch_norms
 from thaw.weights import load_body, read_state
@@ -60,8 +60,8 @@ def main() -> None:
     )
     compare("frozen features: tensors not filled", filled(features(folded, images)),
             features(folded, images))  # fmt: skip
-    compare("not taken: frozen features by oneDNN's graph compiler", features(folded, images),
-            compiled(norms_alone.body, images))  # fmt: skip
+    compare("frozen features: compiled by oneDNN", features(folded, images),
+            features(fold_and_compile(plain), images))  # fmt: skip
     applied = network()
     apply_norms_in_convolutions(applied.body)
     compare("unfrozen step: fixed norms in convolutions", step(network(), images, targets),
@@ -82,23 +82,6 @@ def features(network: Network, images: torch.Tensor) -> Callable[[], object]:
     def run() -> None:
         with torch.no_grad():
             network.features(images)
-
-    return run
-
-
-def compiled(body: torch.nn.Module, images: torch.Tensor) -> Callable[[], object]:
-    """Return a body's forward pass by way of torch.jit, which is deprecated; print its price."""
-    started = time.perf_counter()
-    torch.jit.enable_onednn_fusion(True)
-    with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
-        quick = torch.jit.freeze(torch.jit.trace(body.eval(), images, check_trace=False))
-        first, *_, last = (quick(images) for _ in range(3))  # it compiles in the second call
-    same = "the same bits" if torch.equal(first, last) else "other digits"
-    print(f"compiled in {time.perf_counter() - started:.1f} s, three passes included; {same} then")
-
-    def run() -> None:
-        with torch.no_grad():
-            quick(images)
 
     return run
 

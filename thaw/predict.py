@@ -114,7 +114,8 @@ def predict_images(arguments: argparse.Namespace) -> int:
 
     thresholds = read_thresholds(folder / "threshold.json")
     read, broken = reader(about.model.channels, about.bands), 0
-    for file, said in answers(open_predictor(folder), list(files), thresholds):
+    predictor = open_predictor(folder, len(files))
+    for file, said in answers(predictor, list(files), thresholds):
         if isinstance(said, BadImageError):
             print(f"{file}: {said}", file=sys.stderr)
             broken += 1

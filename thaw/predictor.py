@@ -15,11 +15,13 @@ from thaw.training.augment import points_in_image
 from thaw.training.batches import Images
 from thaw.training.model import Network, build_network, load_weights
 from thaw.training.precision import autocast, choose_precision, keep_depthwise_fp32
+from thaw.vision.compiled_body import fold_and_compile
 from thaw.vision.folding import fold_batch_norms
 from thaw.vision.model_file import ModelFile, read_model_file
 
 # Bytes. All images of a part have canvases as large as its largest image.
 MAX_CANVASES = 2**28
+MANY = 500  # images, over which a body's compiling pays
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,18 @@ def on_canvases(images: Sequence[Decoded]) -> Iterator[Sequence[Decoded]]:
     yield images[first:]
 
 
-def open_predictor(folder: Path) -> Predictor:
-    """Load a model as `open_model` does, made quick for answers where that changes none."""
+def open_predictor(folder: Path, images: int = 1) -> Predictor:
+    """Load a model as `open_model` does, made quick for answers where that changes none.
+
+    Args:
+        folder: with ``model.json`` and ``model.safetensors``.
+        images: how many will be answered; of many, a body that gains from it is compiled.
+    """
     predictor = open_model(folder)
-    if predictor.precision == "fp32":  # only there is the difference no more than rounding
-        return replace(predictor, network=fold_batch_norms(predictor.network))
-    return predictor
+    if predictor.precision != "fp32":  # only there is the difference no more than rounding
+        return predictor
+    made_quick = fold_and_compile if images >= MANY else fold_batch_norms
+    return replace(predictor, network=made_quick(predictor.network))
 
 
 def open_as_validated(folder: Path) -> Predictor:

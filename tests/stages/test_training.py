@@ -69,6 +69,16 @@ def test_whatever_is_missing_is_named(
     assert f"{missing} is missing. Let DVC make" in refused(project, stage, recipe)
 
 
+def test_missing_weights_are_named(prepared: Project, recipe: dict) -> None:
+    pretrained = prepared.folder / "models/tiny/pretrained.safetensors"
+    away = pretrained.rename(pretrained.with_suffix(".away"))
+    first, second = (refused(prepared, stage, recipe) for stage in ("lr_frozen", "lr_unfrozen"))
+    away.rename(pretrained)
+    assert "models/tiny/pretrained.safetensors is missing. Let DVC make" in first
+    assert "models/tiny/frozen.safetensors is missing. Let DVC make" in second
+    assert "dvc repro lr_unfrozen@tiny" in second
+
+
 def test_a_broken_table_is_named(prepared: Project, recipe: dict) -> None:
     items = prepared.folder / "data/tiny/items.parquet"
     whole = items.read_bytes()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from thaw.core.files import require
 from thaw.params.ratings_model import RatingsModel
 
 COMPONENTS = 3
@@ -67,7 +68,11 @@ def read_learned(
         table: the items table.
         vocabulary: users, items, titles.
         model: the section that the model was built from.
+
+    Raises:
+        FileNotFoundError: there is no model.
     """
+    require(weights)  # safetensors' own error has no filename
     tensors = {name: value.astype(np.float64) for name, value in load_file(weights).items()}
     users, items = tensors["users.weight"], tensors["items.weight"]
     training = table[table["split"] == "train"]

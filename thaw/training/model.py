@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from thaw.core.errors import UserError
-from thaw.core.files import replacing
+from thaw.core.files import replacing, require
 from thaw.core.randomness import seeded
 from thaw.params.training.model import Model
 from thaw.training.body import Body, build_body, early_and_late, feature_count
@@ -152,9 +152,11 @@ def load_weights(path: Path, module: nn.Module) -> None:
     """Load a safetensors file into a module whose names and shapes it must match.
 
     Raises:
+        FileNotFoundError: it is not there.
         UserError: the file is broken, or belongs to another architecture, with the first
             differences.
     """
+    require(path)  # safetensors' own error has no filename
     try:
         tensors = load_file(path)
     except SafetensorError as error:

@@ -54,11 +54,18 @@ class CompiledBody(nn.Module):
             found: Tensor = self.body(images)
             return found
 
-        with on_onednn():
-            # A function's weights are constants; to look through all modules takes longer.
-            compiled: Maps = torch.jit.trace(maps, zeros[:1], check_trace=False)
-            for _ in range(2):
-                compiled(zeros)
+        if maps(zeros[:1]).shape[2:].numel() == 1:
+            return maps  # the compiler fails where a map is one pixel
+        try:
+            with on_onednn():
+                # A function's weights are constants; to look through all modules takes longer.
+                compiled: Maps = torch.jit.trace(maps, zeros[:1], check_trace=False)
+                for _ in range(2):
+                    compiled(zeros)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            print(f"features take a little longer, as oneDNN does not compile this body: {reason}")
+            return maps
         return compiled
 
 
